@@ -1,0 +1,1 @@
+"""The H2ASeg network. Read h2aseg.py first."""

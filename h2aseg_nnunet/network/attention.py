@@ -1,0 +1,106 @@
+"""Bidirectional attention: CT reads itself and PET, PET reads itself and CT."""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class CrossModalAttention(nn.Module):
+    """One direction of bidirectional attention: the target stream reads itself and the source stream.
+
+    Both queries come from the target. The two results are averaged and projected. Projections that read the same
+    stream are stored as one matrix, rows in the order of the `split` below.
+
+    Args:
+        channels: Features c of each stream; values have as many.
+        reduction: Queries and keys have c / reduction channels (r in the paper).
+        dropout: On the attention weights and on the output.
+
+    Shape:
+        target, source and output: (b, t, c). mask: (b, t), False at keys to be ignored, or None.
+
+    Raises:
+        ValueError: If fewer than one channel would be left for queries and keys.
+
+    Reference:
+        Lu et al., H2ASeg, arXiv:2403.18339.
+    """
+
+    def __init__(self, channels: int, reduction: int = 1, dropout: float = 0.0):
+        super().__init__()
+        if channels < reduction:
+            raise ValueError(f"channels={channels} must be at least reduction={reduction}: widen features_per_stage.")
+        key = channels // reduction
+        self.target_parts = (key, key, key, channels)  # query to target, query to source, key, value
+        self.source_parts = (key, channels)  # key, value
+        self.from_target = nn.Linear(channels, sum(self.target_parts), bias=False)
+        self.from_source = nn.Linear(channels, sum(self.source_parts), bias=False)
+        self.out = nn.Linear(channels, channels, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, target: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+        query_target, query_source, key_target, value_target = self.from_target(target).split(self.target_parts, -1)
+        key_source, value_source = self.from_source(source).split(self.source_parts, -1)
+        from_target = self._attend(query_target, key_target, value_target, mask)
+        from_source = self._attend(query_source, key_source, value_source, mask)
+        return self.dropout(self.out((from_target + from_source) / 2))
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """(b, t, key), (b, t, key), (b, t, c) -> (b, t, c)."""
+        scale = query.shape[-1] ** -0.5
+        # The fused kernels, which never store the scores, want one head size: zero channels leave the scores as they are.
+        widen = value.shape[-1] - query.shape[-1]
+        query, key = F.pad(query, (0, widen)), F.pad(key, (0, widen))
+        return F.scaled_dot_product_attention(
+            query.unsqueeze(1),
+            key.unsqueeze(1),
+            value.unsqueeze(1),
+            attn_mask=None if mask is None else mask[:, None, None, :],
+            dropout_p=self.dropout.p if self.training else 0.0,
+            scale=scale,
+        ).squeeze(1)
+
+
+class BidirectionalAttention(nn.Module):
+    """Both directions, with separate weights; each reads the streams as they came in.
+
+    Shape:
+        ct, pet and both outputs: (b, t, c). mask as in CrossModalAttention, the same for both streams.
+    """
+
+    def __init__(self, channels: int, reduction: int = 1, dropout: float = 0.0):
+        super().__init__()
+        self.ct_reads_pet = CrossModalAttention(channels, reduction, dropout)
+        self.pet_reads_ct = CrossModalAttention(channels, reduction, dropout)
+
+    def forward(self, ct: Tensor, pet: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        ct_update = self.ct_reads_pet(target=ct, source=pet, mask=mask)
+        pet_update = self.pet_reads_ct(target=pet, source=ct, mask=mask)
+        return ct_update, pet_update
+
+
+class GlobalAttention(nn.Module):
+    """Bidirectional attention over all positions of a small map, with a residual connection (r = 1).
+
+    Shape:
+        ct, pet and both outputs: (b, c, *).
+    """
+
+    def __init__(self, channels: int, dropout: float = 0.0):
+        super().__init__()
+        self.attention = BidirectionalAttention(channels, reduction=1, dropout=dropout)
+
+    def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
+        ct_update, pet_update = self.attention(ct=to_tokens(ct), pet=to_tokens(pet))
+        return ct + from_tokens(ct_update, like=ct), pet + from_tokens(pet_update, like=pet)
+
+
+def to_tokens(x: Tensor) -> Tensor:
+    """(b, c, *) -> (b, t, c): every position is a token."""
+    return rearrange(x, "b c ... -> b (...) c")
+
+
+def from_tokens(tokens: Tensor, like: Tensor) -> Tensor:
+    """(b, t, c) -> (b, c, *) with the extents of `like`."""
+    return torch.unflatten(rearrange(tokens, "b t c -> b c t"), 2, like.shape[2:])

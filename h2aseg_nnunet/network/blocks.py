@@ -1,0 +1,114 @@
+"""Convolutional building blocks: instance norm, PReLU and the residual blocks of encoder and decoder."""
+
+from collections.abc import Sequence
+
+from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim, get_matching_dropout
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.conv import _ConvNd
+
+INTERPOLATION_MODES = {2: "bilinear", 3: "trilinear"}
+
+
+def normalize(x: Tensor) -> Tensor:
+    """Instance norm as H2ASeg uses it everywhere: eps 1e-5, no affine, no running statistics."""
+    return F.instance_norm(x, eps=1e-5)
+
+
+def resize(x: Tensor, size: Sequence[int]) -> Tensor:
+    """(b, c, *) -> (b, c, *size) by linear interpolation whose corner voxels coincide (align_corners)."""
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
+    return F.interpolate(x, size=tuple(size), mode=INTERPOLATION_MODES[x.ndim - 2], align_corners=True)
+
+
+def make_conv(
+    conv_op: type[_ConvNd],
+    in_channels: int,
+    out_channels: int,
+    kernel_size: Sequence[int],
+    stride: int | Sequence[int] = 1,
+    bias: bool = True,
+) -> _ConvNd:
+    """Convolution padded as in dynamic_network_architectures: the map keeps its size where the stride is 1."""
+    padding = [(k - 1) // 2 for k in kernel_size]
+    return conv_op(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+
+
+def make_dropout(conv_op: type[_ConvNd], p: float) -> nn.Module:
+    """Channel dropout (whole feature maps), or the identity where p is 0."""
+    return get_matching_dropout(dimension=convert_conv_op_to_dim(conv_op))(p) if p > 0 else nn.Identity()
+
+
+class NormPReLU(nn.Module):
+    """Instance norm followed by a PReLU with one learned slope."""
+
+    def __init__(self):
+        super().__init__()
+        self.activation = nn.PReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(normalize(x))
+
+
+class StemBlock(nn.Module):
+    """First residual block of a stream; no pre-activation, for its input is the image.
+
+    Shape:
+        x: (b, in_channels, *); output: (b, out_channels, *).
+    """
+
+    def __init__(
+        self,
+        conv_op: type[_ConvNd],
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sequence[int],
+        conv_bias: bool = True,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.conv1 = make_conv(conv_op, in_channels, out_channels, kernel_size, bias=conv_bias)
+        self.norm_activation = NormPReLU()
+        self.dropout = make_dropout(conv_op, dropout)
+        self.conv2 = make_conv(conv_op, out_channels, out_channels, kernel_size, bias=conv_bias)
+        self.conv_skip = make_conv(conv_op, in_channels, out_channels, kernel_size, bias=conv_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        main = self.dropout(self.norm_activation(self.conv1(x)))
+        return self.conv2(main) + self.conv_skip(x)
+
+
+class ResidualBlock(nn.Module):
+    """Pre-activation residual block whose skip path is an activated convolution too.
+
+    Main and skip begin with the same instance norm of the same tensor; it is computed once.
+
+    Shape:
+        x: (b, in_channels, *); output: (b, out_channels, *), every extent divided by its stride, rounded up.
+    """
+
+    def __init__(
+        self,
+        conv_op: type[_ConvNd],
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sequence[int],
+        stride: int | Sequence[int] = 1,
+        conv_bias: bool = True,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.activation1 = nn.PReLU()
+        self.conv1 = make_conv(conv_op, in_channels, out_channels, kernel_size, stride, bias=conv_bias)
+        self.dropout = make_dropout(conv_op, dropout)
+        self.norm_activation2 = NormPReLU()
+        self.conv2 = make_conv(conv_op, out_channels, out_channels, kernel_size, bias=conv_bias)
+        self.activation_skip = nn.PReLU()
+        self.conv_skip = make_conv(conv_op, in_channels, out_channels, kernel_size, stride, bias=conv_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normalized = normalize(x)
+        main = self.dropout(self.conv1(self.activation1(normalized)))
+        main = self.conv2(self.norm_activation2(main))
+        return main + self.conv_skip(self.activation_skip(normalized))

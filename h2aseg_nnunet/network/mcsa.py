@@ -1,0 +1,119 @@
+"""MCSA: CT and PET features inform each other, first between windows, then within them."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from h2aseg_nnunet.network.attention import BidirectionalAttention, from_tokens, to_tokens
+from h2aseg_nnunet.network.blocks import NormPReLU, resize
+from h2aseg_nnunet.network.windows import (
+    crop,
+    from_windows,
+    num_windows,
+    pad_to_windows,
+    to_windows,
+    window_mask,
+)
+
+REDUCTION = 4
+"""r in the paper: queries and keys inside MCSA have a quarter of the channels."""
+
+
+def default_window_size(patch_size: Sequence[int]) -> tuple[int, ...]:
+    """Window extents for a patch: 8 positions along every axis, in 3D 4 along the axis with the fewest voxels.
+
+    Published: 8 x 8 x 4 for 128 x 128 x 64. Keeping these 256 positions for every patch keeps the cost of attention
+    per voxel constant. Where several axes are shortest the first is taken, nnU-Net's axis of lowest resolution.
+    """
+    window = [8] * len(patch_size)
+    if len(patch_size) == 3:
+        window[list(patch_size).index(min(patch_size))] = 4
+    return tuple(window)
+
+
+class MCSA(nn.Module):
+    """Modality-Cooperative Spatial Attention.
+
+    Departures from the release, all of them without effect on maps that windows divide:
+    - A map smaller than the window along an axis is one window along it: windows never hold mostly padding.
+    - Other maps are padded with zeros at their ends. Within windows padded positions are masked out as keys; between
+      windows zeros add nothing to the merging convolution, whose every output covers at least one real position.
+      Positions beyond the map are cropped afterwards, so padding never reaches a real position.
+
+    Args:
+        conv_op: Convolution class, which sets the dimension.
+        channels: Features c of each stream.
+        window_size: Extents of a window, in positions of this stage.
+        merge_size: Extents merged into one token between windows; the release takes the smallest window extent (m).
+        dropout: In both attentions.
+
+    Shape:
+        ct, pet and both outputs: (b, c, *).
+
+    Reference:
+        Lu et al., H2ASeg, arXiv:2403.18339.
+    """
+
+    def __init__(
+        self,
+        conv_op: type[_ConvNd],
+        channels: int,
+        window_size: Sequence[int],
+        merge_size: Sequence[int],
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.between_windows = BetweenWindows(conv_op, channels, merge_size, dropout)
+        self.ct_activation1 = NormPReLU()
+        self.pet_activation1 = NormPReLU()
+        self.within_windows = WithinWindows(channels, window_size, dropout)
+        self.ct_activation2 = NormPReLU()
+        self.pet_activation2 = NormPReLU()
+
+    def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
+        ct_update, pet_update = self.between_windows(ct=ct, pet=pet)
+        ct, pet = self.ct_activation1(ct + ct_update), self.pet_activation1(pet + pet_update)
+        ct_update, pet_update = self.within_windows(ct=ct, pet=pet)
+        return self.ct_activation2(ct + ct_update), self.pet_activation2(pet + pet_update)
+
+
+class BetweenWindows(nn.Module):
+    """Merge blocks of positions into tokens, let all tokens of both streams interact, interpolate back."""
+
+    def __init__(self, conv_op: type[_ConvNd], channels: int, merge_size: Sequence[int], dropout: float):
+        super().__init__()
+        self.merge_size = tuple(merge_size)
+        self.merge_ct = conv_op(channels, channels, self.merge_size, self.merge_size)
+        self.merge_pet = conv_op(channels, channels, self.merge_size, self.merge_size)
+        self.attention = BidirectionalAttention(channels, REDUCTION, dropout)
+
+    def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
+        size = ct.shape[2:]
+        ct = self.merge_ct(pad_to_windows(ct, self.merge_size))
+        pet = self.merge_pet(pad_to_windows(pet, self.merge_size))
+        ct_update, pet_update = self.attention(ct=to_tokens(ct), pet=to_tokens(pet))
+        ct_update, pet_update = from_tokens(ct_update, like=ct), from_tokens(pet_update, like=pet)
+        return self._enlarge(ct_update, size), self._enlarge(pet_update, size)
+
+    def _enlarge(self, merged: Tensor, size: Sequence[int]) -> Tensor:
+        padded = [n * m for n, m in zip(num_windows(size, self.merge_size), self.merge_size, strict=True)]
+        return crop(resize(merged, padded), size)
+
+
+class WithinWindows(nn.Module):
+    """Bidirectional attention inside every non-overlapping window."""
+
+    def __init__(self, channels: int, window_size: Sequence[int], dropout: float):
+        super().__init__()
+        self.window_size = tuple(window_size)
+        self.attention = BidirectionalAttention(channels, REDUCTION, dropout)
+
+    def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
+        size = ct.shape[2:]
+        window = [min(extent, w) for extent, w in zip(size, self.window_size, strict=True)]
+        mask = window_mask(size, window, ct.device)
+        if mask is not None:
+            mask = mask.repeat(len(ct), 1)  # windows of one image are adjacent in the batch
+        ct_update, pet_update = self.attention(ct=to_windows(ct, window), pet=to_windows(pet, window), mask=mask)
+        return from_windows(ct_update, window, size), from_windows(pet_update, window, size)

@@ -1,0 +1,60 @@
+"""Cut feature maps into non-overlapping windows of tokens, and put them together again."""
+
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional as F
+
+# n counts windows along an axis, t the positions within a window along it
+_MAP = {2: "b c (nh th) (nw tw)", 3: "b c (nd td) (nh th) (nw tw)"}
+_TOKENS = {2: "(b nh nw) (th tw) c", 3: "(b nd nh nw) (td th tw) c"}
+
+
+def num_windows(size: Sequence[int], window: Sequence[int]) -> list[int]:
+    """How many windows cover each axis; the last may reach beyond the map."""
+    return [-(-extent // w) for extent, w in zip(size, window, strict=True)]
+
+
+def pad_to_windows(x: Tensor, window: Sequence[int]) -> Tensor:
+    """(b, c, *) -> zeros appended at the end of every axis that the window does not divide."""
+    padding = [-extent % w for extent, w in zip(x.shape[2:], window, strict=True)]
+    if not any(padding):
+        return x
+    return F.pad(x, [p for extent in reversed(padding) for p in (0, extent)])
+
+
+def crop(x: Tensor, size: Sequence[int]) -> Tensor:
+    """(b, c, *) -> (b, c, *size): undo pad_to_windows."""
+    for axis, extent in enumerate(size, start=2):
+        x = x.narrow(axis, 0, extent)
+    return x
+
+
+def to_windows(x: Tensor, window: Sequence[int]) -> Tensor:
+    """(b, c, *) -> (b * n, t, c): n windows of t positions each, padded with zeros where the map ends."""
+    x = pad_to_windows(x, window)
+    dimension = len(window)
+    return rearrange(
+        x, f"{_MAP[dimension]} -> {_TOKENS[dimension]}", **dict(zip(_names("t", dimension), window, strict=True))
+    )
+
+
+def from_windows(tokens: Tensor, window: Sequence[int], size: Sequence[int]) -> Tensor:
+    """(b * n, t, c) -> (b, c, *size): the inverse of to_windows; padding is dropped."""
+    dimension = len(window)
+    extents = dict(zip(_names("t", dimension), window, strict=True))
+    extents |= dict(zip(_names("n", dimension), num_windows(size, window), strict=True))
+    return crop(rearrange(tokens, f"{_TOKENS[dimension]} -> {_MAP[dimension]}", **extents), size)
+
+
+def window_mask(size: Sequence[int], window: Sequence[int], device: torch.device) -> Tensor | None:
+    """(n, t): True where a window holds a position of the map, False where padding; None if nothing is padded."""
+    if all(extent % w == 0 for extent, w in zip(size, window, strict=True)):
+        return None
+    return to_windows(torch.ones(1, 1, *size, device=device), window).squeeze(-1) > 0
+
+
+def _names(prefix: str, dimension: int) -> list[str]:
+    return [prefix + axis for axis in "dhw"[-dimension:]]

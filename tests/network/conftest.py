@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+REFERENCE_FILE = Path(__file__).parents[1] / "data" / "h2aseg_reference.npz"
+
+
+class Reference:
+    """What the authors' release computed; arrays by name, see the keys used below."""
+
+    def __init__(self, arrays: dict[str, np.ndarray]):
+        self.arrays = arrays
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return torch.from_numpy(self.arrays[name])
+
+    def group(self, prefix: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+        """Every array below the prefix, by the rest of its name."""
+        return {name[len(prefix) :]: self[name].to(dtype) for name in self.arrays if name.startswith(prefix)}
+
+    @property
+    def window_size(self) -> tuple[int, ...]:
+        return tuple(self.arrays["config/window_size"].tolist())
+
+    def image(self, dtype: torch.dtype) -> torch.Tensor:
+        return torch.cat([self["input/ct"], self["input/pet"]], dim=1).to(dtype)
+
+
+@pytest.fixture(scope="session")
+def reference() -> Reference:
+    with np.load(REFERENCE_FILE) as file:
+        return Reference(dict(file))

@@ -1,0 +1,235 @@
+from math import prod
+
+import pytest
+import torch
+from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from h2aseg_nnunet.network.encoder import INTERACTIONS, stage_sizes
+from h2aseg_nnunet.network.h2aseg import H2ASeg
+
+
+def make(**changes) -> H2ASeg:
+    torch.manual_seed(0)
+    arguments = {
+        "input_channels": 2,
+        "n_stages": 3,
+        "features_per_stage": [4, 8, 8],
+        "conv_op": nn.Conv3d,
+        "kernel_sizes": 3,
+        "strides": 2,
+        "num_classes": 2,
+        "patch_size": (8, 12, 16),
+    }
+    return H2ASeg(**arguments | changes)
+
+
+@st.composite
+def plans(draw):
+    """A random plan: 2 or 3 dimensions, 2 to 9 stages, anisotropic, with maps that nothing divides."""
+    dimension = draw(st.sampled_from([2, 3]))
+    n_stages = draw(st.integers(2, 9))
+    per_stage = st.lists(st.sampled_from([1, 2]), min_size=dimension, max_size=dimension)
+    strides = [[1] * dimension] + draw(st.lists(per_stage, min_size=n_stages - 1, max_size=n_stages - 1))
+    kernel = st.lists(st.sampled_from([1, 3]), min_size=dimension, max_size=dimension)
+    patch_size = draw(
+        st.lists(st.integers(1, 24 if dimension == 2 else 10), min_size=dimension, max_size=dimension).filter(
+            lambda patch: prod(stage_sizes(patch, strides)[-1]) >= 2
+        )
+    )
+    input_channels = draw(st.integers(2, 4))
+    window = st.lists(st.integers(2, 5), min_size=dimension, max_size=dimension)
+    return {
+        "input_channels": input_channels,
+        "n_stages": n_stages,
+        "features_per_stage": draw(st.lists(st.integers(4, 9), min_size=n_stages, max_size=n_stages)),
+        "conv_op": {2: nn.Conv2d, 3: nn.Conv3d}[dimension],
+        "kernel_sizes": draw(st.lists(kernel, min_size=n_stages, max_size=n_stages)),
+        "strides": strides,
+        "num_classes": draw(st.integers(2, 4)),
+        "conv_bias": draw(st.booleans()),
+        "deep_supervision": True,
+        "patch_size": patch_size,
+        "interactions": draw(
+            st.none() | st.lists(st.sampled_from(INTERACTIONS), min_size=n_stages, max_size=n_stages)
+        ),
+        "window_size": draw(st.none() | window),
+        "ct_channels": [0, *range(2, input_channels)],
+        "pet_channels": [1, *range(2, input_channels)],
+        "encoder_dropout": draw(st.sampled_from([0.0, 0.3])),
+        "attention_dropout": draw(st.sampled_from([0.0, 0.3])),
+    }
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(plans())
+def test_any_plan_gives_finite_logits_per_stage_and_a_gradient_for_every_parameter(plan):
+    torch.manual_seed(0)
+    network = H2ASeg(**plan)
+    x = torch.randn(2, plan["input_channels"], *plan["patch_size"])
+
+    outputs = network(x)
+    sum((output * torch.randn_like(output)).sum() for output in outputs).backward()
+
+    expected = stage_sizes(plan["patch_size"], plan["strides"])
+    assert [tuple(output.shape) for output in outputs] == [(2, plan["num_classes"], *size) for size in expected]
+    assert all(output.isfinite().all() for output in outputs)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_gradients_are_not_zero_save_for_biases_that_instance_norm_removes():
+    network = make(deep_supervision=True, interactions=["none", "mcsa", "global"], window_size=(4, 4, 4)).double()
+    x = torch.randn(2, 2, 8, 12, 16, dtype=torch.float64)
+
+    sum((output * torch.randn_like(output)).sum() for output in network(x)).backward()
+
+    without = {name for name, p in network.named_parameters() if p.grad.abs().max() < 1e-12}
+    read_by_norm_only = [f"decoder.stages.1.block.{conv}.bias" for conv in ("conv2", "conv_skip")]
+    assert without == {name for name, _ in network.named_parameters() if name.endswith("conv1.bias")} | {*read_by_norm_only}
+
+
+def test_without_deep_supervision_heads_still_learn_through_the_weighting():
+    network = make()
+
+    network(torch.randn(1, 2, 8, 12, 16)).square().sum().backward()
+
+    assert all(p.grad.abs().sum() > 0 for p in network.decoder.seg_layers.parameters())
+
+
+def test_deep_supervision_is_switched_on_the_decoder_and_changes_no_number():
+    network = make(deep_supervision=True).eval()
+    x = torch.randn(1, 2, 8, 12, 16)
+
+    with torch.no_grad():
+        supervised = network(x)
+        network.decoder.deep_supervision = False
+        prediction = network(x)
+
+    assert [output.shape[2:] for output in supervised] == [(8, 12, 16), (4, 6, 8), (2, 3, 4)]
+    assert torch.equal(prediction, supervised[0])
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_weights_load_with_supervision_on_or_off(saved):
+    weights = make(deep_supervision=saved).state_dict()
+
+    make(deep_supervision=not saved).load_state_dict(weights)
+
+
+def test_swapping_the_images_and_the_streams_changes_nothing():
+    network, swapped = make().eval(), make(ct_channels=[1], pet_channels=[0]).eval()
+    x = torch.randn(1, 2, 8, 12, 16)
+
+    assert torch.equal(network(x), swapped(x.flip(1)))
+    assert not torch.allclose(network(x), network(x.flip(1)))
+
+
+def test_a_shared_channel_reaches_both_streams():
+    network = make(input_channels=3, ct_channels=[0, 2], pet_channels=[1, 2])
+    seen = []
+    network.encoder.register_forward_pre_hook(lambda module, args, kwargs: seen.append(kwargs), with_kwargs=True)
+    x = torch.randn(1, 3, 8, 12, 16)
+
+    network(x)
+
+    assert torch.equal(seen[0]["ct"], x[:, [0, 2]])
+    assert torch.equal(seen[0]["pet"], x[:, [1, 2]])
+
+
+def test_inputs_of_other_sizes_than_the_patch_work():
+    network = make(patch_size=(16, 32, 32), interactions=["none", "mcsa", "mcsa"]).eval()
+
+    for size in ((16, 32, 32), (3, 5, 4), (20, 40, 33)):
+        assert network(torch.randn(1, 2, *size)).shape == (1, 2, *size)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_is_finite_and_close_to_float32(dtype):
+    network = make(deep_supervision=True, interactions=["none", "mcsa", "global"], window_size=(4, 8, 8))
+    x = 5 * torch.randn(2, 2, 8, 12, 16)
+    expected = network(x)[0]
+
+    with torch.autocast("cpu", dtype=dtype):
+        outputs = network(x)
+    sum(output.float().square().mean() for output in outputs).backward()
+
+    assert all(output.isfinite().all() for output in outputs)
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+    assert (outputs[0].float() - expected).abs().mean() < 0.05 * expected.abs().mean()
+
+
+def test_constant_images_give_finite_logits():
+    assert make().eval()(torch.zeros(1, 2, 8, 12, 16)).isfinite().all()
+
+
+def test_keys_of_the_stock_unets_are_accepted():
+    keys = {
+        "input_channels": 2,
+        "n_stages": 3,
+        "features_per_stage": (4, 8, 8),
+        "conv_op": nn.Conv3d,
+        "kernel_sizes": ((3, 3, 3),) * 3,
+        "strides": ((1, 1, 1), (1, 2, 2), (2, 2, 2)),
+        "n_conv_per_stage": (2, 2, 2),
+        "num_classes": 2,
+        "n_conv_per_stage_decoder": (2, 2),
+        "conv_bias": True,
+        "norm_op": nn.InstanceNorm3d,
+        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+        "dropout_op": None,
+        "dropout_op_kwargs": None,
+        "nonlin": nn.LeakyReLU,
+        "nonlin_kwargs": {"inplace": True},
+        "deep_supervision": True,
+    }
+    PlainConvUNet(**keys)
+
+    assert len(H2ASeg(**keys, patch_size=(8, 8, 8))(torch.randn(1, 2, 8, 8, 8))) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input_channels": 1}, "needs CT and PET"),
+        ({"input_channels": 3}, "give both lists"),
+        ({"input_channels": 3, "ct_channels": [0], "pet_channels": [1]}, "every input channel must feed a stream"),
+        ({"ct_channels": [0, 1], "pet_channels": []}, "at least one channel each"),
+        ({"features_per_stage": [4, 8]}, r"features_per_stage=\[4, 8\]"),
+        ({"features_per_stage": [2, 8, 8]}, "at least 4"),
+        ({"n_stages": 1, "features_per_stage": [4]}, "n_stages=1"),
+        ({"num_classes": 1}, "num_classes=1"),
+        ({"kernel_sizes": [[3, 3, 3]]}, "kernel_sizes"),
+        ({"kernel_sizes": 2}, "even extents"),
+        ({"strides": [2, 2, 2]}, "must keep full resolution"),
+        ({"patch_size": None}, "Give patch_size"),
+        ({"patch_size": (8, 8)}, r"patch_size=\[8, 8\]"),
+        ({"patch_size": (4, 4, 4)}, "single position at the deepest"),
+        ({"interactions": ["none", "local", "global"]}, "local"),
+        ({"window_size": (4, 4)}, "window_size"),
+        ({"norm_op": nn.BatchNorm3d}, "norm_op=BatchNorm3d"),
+        ({"dropout_op": nn.Dropout3d}, "dropout_op=Dropout3d"),
+    ],
+)
+def test_an_argument_that_does_not_fit_is_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make(**changes)
+
+
+def test_wrong_number_of_input_channels_is_explained():
+    with pytest.raises(ValueError, match=r"The input has 1 channels.*built for 2.*_0001 for PET"):
+        make()(torch.randn(1, 1, 8, 12, 16))
+
+
+def test_weights_of_another_network_are_refused_in_one_sentence():
+    unet = PlainConvUNet(2, 2, [4, 8], nn.Conv3d, 3, [1, 2], 2, 2, 2)
+
+    with pytest.raises(ValueError, match=r"not of this H2ASeg.*missing.*unexpected.*another trainer \(-tr\)") as error:
+        make().load_state_dict(unet.state_dict())
+    assert len(str(error.value)) < 1000
+
+
+def test_weights_of_another_width_are_refused():
+    with pytest.raises(ValueError, match=r"of another shape.*nnUNetTrainerH2ASeg_L"):
+        make().load_state_dict(make(features_per_stage=[8, 16, 16]).state_dict())

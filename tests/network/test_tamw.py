@@ -1,0 +1,73 @@
+import pytest
+import torch
+
+from h2aseg_nnunet.network.tamw import TAMW
+
+
+def make(dtype=torch.float64, size=(3, 4, 5)):
+    torch.manual_seed(0)
+    tamw = TAMW(skip_channels=4, decoder_channels=8).to(dtype)
+    ct, pet = torch.randn(2, 2, 4, *size, dtype=dtype)
+    decoder = torch.randn(2, 8, *size, dtype=dtype)
+    tumor = torch.rand(2, 1, *size, dtype=dtype)
+    return tamw, {"ct": ct, "pet": pet, "decoder": decoder, "tumor": tumor, "background": 1 - tumor}
+
+
+def literal(tamw, ct, pet, decoder, tumor, background):
+    """The release's formula: three full copies of all features, weighted and added."""
+
+    def gains(attention, copy):
+        pooled = copy.mean(dim=(2, 3, 4))
+        return attention.fc2(attention.fc1(pooled).tanh()).tanh()[:, :, None, None, None]
+
+    whole = torch.cat([ct, pet, decoder], 1)
+    in_tumor = torch.cat([ct * tumor, pet * tumor, decoder], 1)
+    in_background = torch.cat([ct * background, pet * background, decoder], 1)
+    return (
+        whole
+        + gains(tamw.tumor_gains, in_tumor) * in_tumor
+        - gains(tamw.background_gains, in_background) * in_background
+    )
+
+
+def test_closed_form_equals_the_formula():
+    tamw, inputs = make()
+
+    torch.testing.assert_close(tamw(**inputs), literal(tamw, **inputs), rtol=1e-10, atol=1e-12)
+
+
+def test_zero_gains_leave_features_as_they_are():
+    tamw, inputs = make()
+    for gains in (tamw.tumor_gains, tamw.background_gains):
+        torch.nn.init.zeros_(gains.fc2.weight)
+        torch.nn.init.zeros_(gains.fc2.bias)
+
+    assert torch.equal(tamw(**inputs), torch.cat([inputs["ct"], inputs["pet"], inputs["decoder"]], 1))
+
+
+def test_tumor_gain_of_one_doubles_ct_exactly_where_the_tumor_is():
+    tamw, inputs = make()
+    for parameter in tamw.parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.nn.init.constant_(tamw.tumor_gains.fc2.bias[:4], 100.0)  # tanh(100) = 1, CT channels only
+    inputs["tumor"] = (inputs["tumor"] > 0.5).double()
+
+    ct, pet, _ = tamw(**inputs).split((4, 4, 8), dim=1)
+
+    assert torch.equal(ct, inputs["ct"] * (1 + inputs["tumor"]))
+    assert torch.equal(pet, inputs["pet"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_pooling_does_not_leave_the_range_of_half_precision(dtype):
+    """1,000,000 voxels of 100 sum to 1e8, far beyond float16's 65504; their mean is 100."""
+    tamw, inputs = make(torch.float32, size=(100, 100, 100))
+    inputs = {name: (value * 0 + 100 if name in ("ct", "pet", "decoder") else value) for name, value in inputs.items()}
+    expected = tamw(**inputs)
+
+    half = {name: value.to(dtype) if name in ("ct", "pet", "decoder") else value for name, value in inputs.items()}
+    with torch.autocast("cpu", dtype=dtype):
+        given = tamw(**half)
+
+    assert given.dtype == dtype
+    torch.testing.assert_close(given.float(), expected, rtol=0.02, atol=0.5)
