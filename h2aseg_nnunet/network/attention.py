@@ -49,7 +49,7 @@ class CrossModalAttention(nn.Module):
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """(b, t, key), (b, t, key), (b, t, c) -> (b, t, c)."""
         scale = query.shape[-1] ** -0.5
-        # The fused kernels, which never store the scores, want one head size: zero channels leave the scores as they are.
+        # The fused kernels, which never store the scores, want one head size: zeros leave the scores as they are.
         widen = value.shape[-1] - query.shape[-1]
         query, key = F.pad(query, (0, widen)), F.pad(key, (0, widen))
         return F.scaled_dot_product_attention(

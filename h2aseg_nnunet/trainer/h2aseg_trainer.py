@@ -1,5 +1,6 @@
 """nnU-Net trainers with H2ASeg in place of the U-Net. Everything else is nnU-Net's."""
 
+import os
 import pickle
 from collections.abc import Sequence
 
@@ -67,10 +68,9 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
                 "H2ASeg takes over. Use plans made for a U-Net (nnUNetv2_plan_experiment with the default or a ResEnc "
                 "planner), or plan again if the file was edited."
             )
-        arch_kwargs = {key: unet_kwargs[key] for key in PLAN_KEYS}
         # H2ASeg works with quarters of its features: four is the least
-        arch_kwargs["features_per_stage"] = [max(4, f // cls.features_divisor) for f in unet_kwargs["features_per_stage"]]
-        return arch_kwargs
+        features = [max(4, f // cls.features_divisor) for f in unet_kwargs["features_per_stage"]]
+        return {key: unet_kwargs[key] for key in PLAN_KEYS} | {"features_per_stage": features}
 
     def initialize(self) -> None:
         if self.label_manager.has_regions:
@@ -92,6 +92,13 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         if self.enable_deep_supervision:
             loss.weight_factors = halving_weights(len(loss.weight_factors))
         return loss
+
+    def save_checkpoint(self, filename: str) -> None:
+        """As nnU-Net's, but a process killed while writing leaves the previous checkpoint whole."""
+        partial = f"{filename}.part"
+        super().save_checkpoint(partial)
+        if os.path.isfile(partial):  # not on other ranks, nor with --disable_checkpointing
+            os.replace(partial, filename)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """As nnU-Net's.

@@ -1,0 +1,1 @@
+"""Demonstration on synthetic PET/CT: it needs no patient data and no GPU."""

@@ -1,0 +1,29 @@
+"""What a fixed SUV threshold can do: the baseline that a network must beat."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from h2aseg_nnunet.evaluation.metrics import dice
+
+
+def best_suv_threshold(cases: Iterable[tuple[NDArray, NDArray]], thresholds: Sequence[float]) -> float:
+    """Chooses the threshold that is best in hindsight, so that the baseline is as strong as it can be.
+
+    Args:
+        cases: PET in SUV and the lesion mask of each case; cases without lesions do not count.
+        thresholds: Candidates; voxels of at least that SUV are predicted as lesion.
+
+    Returns:
+        The threshold of highest mean Dice, the first of equals.
+
+    Raises:
+        ValueError: If no case has a lesion, or no threshold is given.
+    """
+    scores = [
+        [dice(lesions, pet_suv >= threshold) for threshold in thresholds] for pet_suv, lesions in cases if lesions.any()
+    ]
+    if not scores or not scores[0]:
+        raise ValueError(f"No case with a lesion among the cases, or thresholds is empty: {list(thresholds)}.")
+    return float(thresholds[np.argmax(np.mean(scores, axis=0))])
