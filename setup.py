@@ -89,8 +89,9 @@ if __name__ == "__main__":  # nnU-Net imports this file when nnUNet_extTrainer p
         extras_require={
             "test": [
                 "pytest",
-                "hypothesis",  # properties of the metrics and windows
-                "ruff",  # style
+                "hypothesis",  # random plans
+                "ruff>=0.17,<0.18",  # a newer minor version may format differently
+                "mypy",  # types, where pyproject.toml says they pay
             ],
         },
         entry_points={"console_scripts": ["h2aseg = h2aseg_nnunet.cli:main"]},

@@ -33,6 +33,8 @@ def assign_channels(normalization_schemes: Sequence[str], num_input_channels: in
         ValueError: With fewer than two images, or if one stream would be empty.
     """
     images = len(normalization_schemes)
+    ct: tuple[int, ...]
+    pet: tuple[int, ...]
     if images < 2:
         raise ValueError(
             f"H2ASeg needs two modalities, CT and PET, but this dataset has {images} image channel. "

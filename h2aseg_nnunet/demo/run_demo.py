@@ -225,4 +225,8 @@ def _read(layout: Layout, split: str, name: str) -> tuple[np.ndarray, np.ndarray
     """PET and lesions of one case."""
     pet = layout.raw / f"images{split}" / f"{name}_{PET:04d}{FILE_ENDING}"
     lesions = layout.raw / f"labels{split}" / f"{name}{FILE_ENDING}"
-    return tuple(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file))) for file in (pet, lesions))
+    return _read_array(pet), _read_array(lesions)
+
+
+def _read_array(file: Path) -> np.ndarray:
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))

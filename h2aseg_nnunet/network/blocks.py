@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim, get_matching_dropout
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.conv import _ConvNd
 
+ConvOp = type[nn.Conv2d] | type[nn.Conv3d]
 INTERPOLATION_MODES = {2: "bilinear", 3: "trilinear"}
 
 
@@ -23,19 +23,19 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def make_conv(
-    conv_op: type[_ConvNd],
+    conv_op: ConvOp,
     in_channels: int,
     out_channels: int,
     kernel_size: Sequence[int],
     stride: int | Sequence[int] = 1,
     bias: bool = True,
-) -> _ConvNd:
+) -> nn.Conv2d | nn.Conv3d:
     """Convolution padded as in dynamic_network_architectures: the map keeps its size where the stride is 1."""
     padding = [(k - 1) // 2 for k in kernel_size]
     return conv_op(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
 
 
-def make_dropout(conv_op: type[_ConvNd], p: float) -> nn.Module:
+def make_dropout(conv_op: ConvOp, p: float) -> nn.Module:
     """Channel dropout (whole feature maps), or the identity where p is 0."""
     return get_matching_dropout(dimension=convert_conv_op_to_dim(conv_op))(p) if p > 0 else nn.Identity()
 
@@ -60,7 +60,7 @@ class StemBlock(nn.Module):
 
     def __init__(
         self,
-        conv_op: type[_ConvNd],
+        conv_op: ConvOp,
         in_channels: int,
         out_channels: int,
         kernel_size: Sequence[int],
@@ -90,7 +90,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(
         self,
-        conv_op: type[_ConvNd],
+        conv_op: ConvOp,
         in_channels: int,
         out_channels: int,
         kernel_size: Sequence[int],

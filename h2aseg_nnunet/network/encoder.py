@@ -2,23 +2,32 @@
 
 from collections.abc import Sequence
 from math import prod
+from typing import NamedTuple
 
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from h2aseg_nnunet.network.attention import GlobalAttention
-from h2aseg_nnunet.network.blocks import ResidualBlock, StemBlock
-from h2aseg_nnunet.network.mcsa import MCSA
+from h2aseg_nnunet.network.blocks import ConvOp, ResidualBlock, StemBlock
+from h2aseg_nnunet.network.mcsa import MCSA, default_window_size
+from h2aseg_nnunet.network.windows import divide_up
 
 INTERACTIONS = ("none", "mcsa", "global")
 MAX_GLOBAL_POSITIONS = 4096
+
+
+class AttentionLayout(NamedTuple):
+    """How the streams interact: one of INTERACTIONS per stage, MCSA's windows, and its merge extents per stage."""
+
+    interactions: list[str]
+    window_size: tuple[int, ...]
+    merge_sizes: list[list[int]]
 
 
 def stage_sizes(patch_size: Sequence[int], strides: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
     """Extents of the feature maps of every stage; a stride that does not divide an extent rounds up."""
     sizes = [tuple(patch_size)]
     for stride in strides[1:]:
-        sizes.append(tuple(-(-extent // s) for extent, s in zip(sizes[-1], stride, strict=True)))
+        sizes.append(tuple(divide_up(sizes[-1], stride)))
     return sizes
 
 
@@ -31,6 +40,44 @@ def default_interactions(patch_size: Sequence[int], strides: Sequence[Sequence[i
     """
     sizes = stage_sizes(patch_size, strides)
     return ["none"] + ["global" if prod(size) <= MAX_GLOBAL_POSITIONS else "mcsa" for size in sizes[1:]]
+
+
+def lay_out_attention(
+    strides: Sequence[Sequence[int]],
+    patch_size: Sequence[int] | None = None,
+    interactions: Sequence[str] | None = None,
+    window_size: Sequence[int] | None = None,
+) -> AttentionLayout:
+    """What is not given follows from the patch by `default_interactions` and `default_window_size`.
+
+    Merge extents are the smallest window extent on every axis (published: 4), but never more than the map has.
+
+    Raises:
+        ValueError: If an argument does not fit the others or is missing; the message names it.
+    """
+    n_stages, dimension = len(strides), len(strides[0])
+    if patch_size is None:
+        if interactions is None or window_size is None:
+            raise ValueError("Give patch_size, or both interactions and window_size: they decide where attention sits.")
+        sizes = None
+    else:
+        if len(patch_size) != dimension:
+            raise ValueError(f"patch_size={list(patch_size)}: expected {dimension} extents, as many as conv_op has.")
+        sizes = stage_sizes(patch_size, strides)
+        if prod(sizes[-1]) < 2:
+            raise ValueError(
+                f"patch_size={list(patch_size)} leaves a single position at the deepest of {n_stages} stages, "
+                "which instance norm cannot normalise: use a larger patch, fewer stages or smaller strides."
+            )
+        interactions = interactions or default_interactions(patch_size, strides)
+        window_size = window_size or default_window_size(patch_size)
+    if len(interactions) != n_stages or not set(interactions) <= set(INTERACTIONS):
+        raise ValueError(f"interactions={list(interactions)}: expected {n_stages} out of {INTERACTIONS}.")
+    if len(window_size) != dimension:
+        raise ValueError(f"window_size={list(window_size)}: expected {dimension} extents, as many as conv_op has.")
+    merge = min(window_size)
+    merge_sizes = [[min(merge, n) for n in size] for size in sizes or [[merge] * dimension] * n_stages]
+    return AttentionLayout(list(interactions), tuple(window_size), merge_sizes)
 
 
 class EncoderStage(nn.Module):
@@ -65,13 +112,11 @@ class Encoder(nn.Module):
         self,
         input_channels: tuple[int, int],
         features_per_stage: Sequence[int],
-        conv_op: type[_ConvNd],
+        conv_op: ConvOp,
         kernel_sizes: Sequence[Sequence[int]],
         strides: Sequence[Sequence[int]],
         conv_bias: bool,
-        interactions: Sequence[str],
-        window_size: Sequence[int],
-        merge_sizes: Sequence[Sequence[int]],
+        attention: AttentionLayout,
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
     ):
@@ -83,16 +128,16 @@ class Encoder(nn.Module):
         self.output_channels = features_per_stage
 
         def make_block(stage: int, in_channels: int) -> nn.Module:
-            shape = (conv_op, in_channels, features_per_stage[stage], kernel_sizes[stage])
+            channels, kernel_size = features_per_stage[stage], kernel_sizes[stage]
             if stage == 0:
-                return StemBlock(*shape, conv_bias=conv_bias, dropout=dropout)
-            return ResidualBlock(*shape, strides[stage], conv_bias=conv_bias, dropout=dropout)
+                return StemBlock(conv_op, in_channels, channels, kernel_size, conv_bias, dropout)
+            return ResidualBlock(conv_op, in_channels, channels, kernel_size, strides[stage], conv_bias, dropout)
 
         def make_interaction(stage: int) -> nn.Module | None:
             channels = features_per_stage[stage]
-            if interactions[stage] == "mcsa":
-                return MCSA(conv_op, channels, window_size, merge_sizes[stage], attention_dropout)
-            if interactions[stage] == "global":
+            if attention.interactions[stage] == "mcsa":
+                return MCSA(conv_op, channels, attention.window_size, attention.merge_sizes[stage], attention_dropout)
+            if attention.interactions[stage] == "global":
                 return GlobalAttention(channels, attention_dropout)
             return None
 

@@ -1,19 +1,17 @@
 """H2ASeg: stacked channels -> CT and PET streams -> encoder -> decoder -> logits. Read this first."""
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import Any
 
 import torch
 from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim
 from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from h2aseg_nnunet.modalities import CT, PET
+from h2aseg_nnunet.network.blocks import ConvOp
 from h2aseg_nnunet.network.decoder import Decoder
-from h2aseg_nnunet.network.encoder import INTERACTIONS, Encoder, default_interactions, stage_sizes
-from h2aseg_nnunet.network.mcsa import default_window_size
+from h2aseg_nnunet.network.encoder import Encoder, lay_out_attention
 
 
 class H2ASeg(nn.Module):
@@ -26,8 +24,7 @@ class H2ASeg(nn.Module):
 
     Departures from the release, each without effect at its published configuration:
     - Any plan: 2D and 3D, any number of stages, anisotropic kernels and strides. Where the release hard-codes
-      stages, `default_interactions` (encoder.py) and `default_window_size` (mcsa.py) give the rules. Merge extents
-      are the smallest window extent on every axis (published: 4), but never more than the map has.
+      stages, `lay_out_attention` (encoder.py) gives the rules.
     - Maps that strides or windows do not divide: see `resize` (blocks.py) and `MCSA`.
     - More than two classes: see `tumor_and_background` (decoder.py).
     - Convolution weights start as nnU-Net's do (He), for PReLU's initial slope of 0.25; the release leaves
@@ -68,7 +65,7 @@ class H2ASeg(nn.Module):
         input_channels: int,
         n_stages: int,
         features_per_stage: Sequence[int],
-        conv_op: type[_ConvNd],
+        conv_op: ConvOp,
         kernel_sizes: int | Sequence[int | Sequence[int]],
         strides: int | Sequence[int | Sequence[int]],
         num_classes: int,
@@ -110,22 +107,6 @@ class H2ASeg(nn.Module):
             raise ValueError(f"strides[0]={strides[0]}: the first stage must keep full resolution (stride 1).")
         _refuse_other_layers(norm_op, dropout_op)
 
-        if patch_size is None and (interactions is None or window_size is None):
-            raise ValueError("Give patch_size, or both interactions and window_size: they decide where attention sits.")
-        if patch_size is not None:
-            _check_patch_size(patch_size, strides)
-        interactions = interactions or default_interactions(patch_size, strides)
-        window_size = window_size or default_window_size(patch_size)
-        if len(interactions) != n_stages or not set(interactions) <= set(INTERACTIONS):
-            raise ValueError(f"interactions={list(interactions)}: expected {n_stages} out of {INTERACTIONS}.")
-        if len(window_size) != dimension:
-            raise ValueError(f"window_size={list(window_size)}: expected {dimension} extents for {conv_op.__name__}.")
-        merge = min(window_size)
-        if patch_size is None:
-            merge_sizes = [[merge] * dimension] * n_stages
-        else:
-            merge_sizes = [[min(merge, extent) for extent in size] for size in stage_sizes(patch_size, strides)]
-
         self.input_channels = input_channels
         self.ct_channels, self.pet_channels = _streams(input_channels, ct_channels, pet_channels)
         self.encoder = Encoder(
@@ -135,9 +116,7 @@ class H2ASeg(nn.Module):
             kernel_sizes,
             strides,
             conv_bias,
-            interactions,
-            window_size,
-            merge_sizes,
+            lay_out_attention(strides, patch_size, interactions, window_size),
             encoder_dropout,
             attention_dropout,
         )
@@ -177,16 +156,6 @@ def _per_stage_and_axis(name: str, value: Any, n_stages: int, dimension: int) ->
     if len(value) != n_stages or any(len(v) != dimension for v in value):
         raise ValueError(f"{name}={value}: expected {n_stages} stages (n_stages) of {dimension} extents each.")
     return value
-
-
-def _check_patch_size(patch_size: Sequence[int], strides: Sequence[Sequence[int]]) -> None:
-    if len(patch_size) != len(strides[0]):
-        raise ValueError(f"patch_size={list(patch_size)}: expected {len(strides[0])} extents, as many as conv_op has.")
-    if prod(stage_sizes(patch_size, strides)[-1]) < 2:
-        raise ValueError(
-            f"patch_size={list(patch_size)} leaves a single position at the deepest of {len(strides)} stages, "
-            "which instance norm cannot normalise: use a larger patch, fewer stages or smaller strides."
-        )
 
 
 def _refuse_other_layers(norm_op: type[nn.Module] | None, dropout_op: type[nn.Module] | None) -> None:

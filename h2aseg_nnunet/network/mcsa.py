@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from h2aseg_nnunet.network.attention import BidirectionalAttention, from_tokens, to_tokens
-from h2aseg_nnunet.network.blocks import NormPReLU, resize
+from h2aseg_nnunet.network.blocks import ConvOp, NormPReLU, resize
 from h2aseg_nnunet.network.windows import (
     crop,
     from_windows,
-    num_windows,
+    divide_up,
     pad_to_windows,
     to_windows,
     window_mask,
@@ -57,7 +56,7 @@ class MCSA(nn.Module):
 
     def __init__(
         self,
-        conv_op: type[_ConvNd],
+        conv_op: ConvOp,
         channels: int,
         window_size: Sequence[int],
         merge_size: Sequence[int],
@@ -81,7 +80,7 @@ class MCSA(nn.Module):
 class BetweenWindows(nn.Module):
     """Merge blocks of positions into tokens, let all tokens of both streams interact, interpolate back."""
 
-    def __init__(self, conv_op: type[_ConvNd], channels: int, merge_size: Sequence[int], dropout: float):
+    def __init__(self, conv_op: ConvOp, channels: int, merge_size: Sequence[int], dropout: float):
         super().__init__()
         self.merge_size = tuple(merge_size)
         self.merge_ct = conv_op(channels, channels, self.merge_size, self.merge_size)
@@ -97,7 +96,7 @@ class BetweenWindows(nn.Module):
         return self._enlarge(ct_update, size), self._enlarge(pet_update, size)
 
     def _enlarge(self, merged: Tensor, size: Sequence[int]) -> Tensor:
-        padded = [n * m for n, m in zip(num_windows(size, self.merge_size), self.merge_size, strict=True)]
+        padded = [n * m for n, m in zip(divide_up(size, self.merge_size), self.merge_size, strict=True)]
         return crop(resize(merged, padded), size)
 
 

@@ -12,9 +12,9 @@ _MAP = {2: "b c (nh th) (nw tw)", 3: "b c (nd td) (nh th) (nw tw)"}
 _TOKENS = {2: "(b nh nw) (th tw) c", 3: "(b nd nh nw) (td th tw) c"}
 
 
-def num_windows(size: Sequence[int], window: Sequence[int]) -> list[int]:
-    """How many windows cover each axis; the last may reach beyond the map."""
-    return [-(-extent // w) for extent, w in zip(size, window, strict=True)]
+def divide_up(size: Sequence[int], by: Sequence[int]) -> list[int]:
+    """Divide every extent, rounding up: the windows that cover an axis, or the extent of a strided map."""
+    return [-(-extent // b) for extent, b in zip(size, by, strict=True)]
 
 
 def pad_to_windows(x: Tensor, window: Sequence[int]) -> Tensor:
@@ -45,7 +45,7 @@ def from_windows(tokens: Tensor, window: Sequence[int], size: Sequence[int]) -> 
     """(b * n, t, c) -> (b, c, *size): the inverse of to_windows; padding is dropped."""
     dimension = len(window)
     extents = dict(zip(_names("t", dimension), window, strict=True))
-    extents |= dict(zip(_names("n", dimension), num_windows(size, window), strict=True))
+    extents |= dict(zip(_names("n", dimension), divide_up(size, window), strict=True))
     return crop(rearrange(tokens, f"{_TOKENS[dimension]} -> {_MAP[dimension]}", **extents), size)
 
 

@@ -41,7 +41,8 @@ class Run:
         }
         environment |= {"nnUNet_def_n_proc": "2", "nnUNet_n_proc_DA": "1"}
         executable = Path(sysconfig.get_path("scripts")) / name
-        subprocess.run([executable, *options, *map(str, paths)], env=environment, cwd=self.folder, check=True)
+        arguments = [executable, *options, *map(str, paths)]
+        subprocess.run(arguments, env=environment, cwd=self.folder, check=True, stderr=subprocess.PIPE, text=True)
 
     def predict(self, images: Path, output: Path) -> None:
         options = f"-d 701 -c 3d_fullres -f 0 -tr {TRAINER} -device cpu -npp 1 -nps 1"
@@ -106,9 +107,10 @@ def test_prediction_from_the_checkpoint_equals_prediction_in_memory(trained, tmp
 def test_a_case_without_its_pet_is_refused_with_the_cause(trained, tmp_path):
     images = tmp_path / "images"
     images.mkdir()
-    shutil.copy(trained.raw / "imagesTr" / "STS_001_0000.nii.gz", images)
+    shutil.copy(next((trained.raw / "imagesTr").glob("*_0000.nii.gz")), images)
 
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(subprocess.CalledProcessError) as failure:
         trained.predict(images, tmp_path / "predictions")
 
+    assert "The input has 1 channels, but this H2ASeg was built for 2" in failure.value.stderr
     assert not list((tmp_path / "predictions").glob("*.nii.gz"))

@@ -61,7 +61,7 @@ def plans(draw):
     }
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(plans())
 def test_any_plan_gives_finite_logits_per_stage_and_a_gradient_for_every_parameter(plan):
     torch.manual_seed(0)
