@@ -75,16 +75,16 @@ if __name__ == "__main__":  # nnU-Net imports this file when nnUNet_extTrainer p
         package_data={"h2aseg_nnunet": ["_startup/*"]},  # puts them into the sdist
         python_requires=">=3.10",
         install_requires=[
-            "nnunetv2>=2.8",  # searches nnUNet_extTrainer for trainers
+            "nnunetv2>=2.8,<3",  # the framework; from 2.8 on it searches nnUNet_extTrainer for trainers
             "torch>=2.3",  # scaled_dot_product_attention with masks on every backend, GradScaler(device)
             "dynamic-network-architectures>=0.4",  # building blocks and weight initialization of nnU-Net's networks
-            "batchgenerators>=0.25",  # the file helpers that nnU-Net's own trainers use
-            "simpleitk>=2.2",  # reads and writes images, as in nnU-Net
+            "batchgenerators>=0.25",  # nnU-Net's augmentation workers, which the trainers inherit
+            "simpleitk>=2.2",  # reads and writes images in physical space
             "numpy>=1.24",  # nnU-Net's own lower bound
             "einops",  # reshapes with named axes
-            "matplotlib",  # pictures of the report
-            "scipy",  # distance transforms and labelling in the metrics
-            "tqdm",  # progress of the converters
+            "matplotlib",  # pictures
+            "scipy",  # blurring and distance transforms of the phantoms
+            "tqdm",  # progress bars
         ],
         extras_require={
             "test": [

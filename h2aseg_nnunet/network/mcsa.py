@@ -8,8 +8,8 @@ from h2aseg_nnunet.network.attention import BidirectionalAttention, from_tokens,
 from h2aseg_nnunet.network.blocks import ConvOp, NormPReLU, resize
 from h2aseg_nnunet.network.windows import (
     crop,
-    from_windows,
     divide_up,
+    from_windows,
     pad_to_windows,
     to_windows,
     window_mask,
