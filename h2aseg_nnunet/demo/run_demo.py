@@ -175,9 +175,19 @@ def _compare_with_threshold(layout: Layout) -> DemoResult:
 
 
 def _run(layout: Layout, command: str, *paths: str | Path, count: str = "", total: int | None = None) -> None:
-    """Run one of nnU-Net's commands with its output in a log; a bar counts the lines that contain `count`."""
+    """Run one of nnU-Net's commands: its output goes to a log, its last line and the time to the screen.
+
+    Args:
+        layout: Where the log is and nnU-Net's folders are.
+        command: Name and options.
+        paths: Further arguments, which may contain blanks.
+        count: With `total`, a bar counts the lines that contain this.
+        total: How many there are in all, those of an interrupted run included.
+    """
     name, *options = [*command.split(), *map(str, paths)]
     log = layout.folder / "logs" / f"{name}.log"
+    before = log.read_text().count(count) if total and log.exists() else 0
+    look = "    {l_bar}{bar:20}| {elapsed}<{remaining}" if total else "    {elapsed} {desc}"
     print(f"    {shlex.join([name, *options])}", flush=True)
     with (
         log.open("a") as file,
@@ -189,12 +199,12 @@ def _run(layout: Layout, command: str, *paths: str | Path, count: str = "", tota
             stderr=subprocess.STDOUT,
             text=True,
         ) as process,
-        tqdm(total=total, unit="epoch", disable=not count, file=sys.stdout) as bar,
+        tqdm(total=total, initial=before, bar_format=look, mininterval=1, miniters=0, file=sys.stdout) as bar,
     ):
-        for line in process.stdout:
+        for line in process.stdout or ():
             file.write(line)
-            if count and count in line:
-                bar.update()
+            bar.set_description_str(line.strip()[:60] if not total else name, refresh=False)
+            bar.update(bool(count) and count in line)
     if process.returncode:
         raise RuntimeError(f"{name} failed (exit code {process.returncode}); its output is in {log}.")
 

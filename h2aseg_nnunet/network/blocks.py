@@ -1,6 +1,7 @@
 """Convolutional building blocks: instance norm, PReLU and the residual blocks of encoder and decoder."""
 
 from collections.abc import Sequence
+from math import prod
 
 from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim, get_matching_dropout
 from torch import Tensor, nn
@@ -11,7 +12,12 @@ INTERPOLATION_MODES = {2: "bilinear", 3: "trilinear"}
 
 
 def normalize(x: Tensor) -> Tensor:
-    """Instance norm as H2ASeg uses it everywhere: eps 1e-5, no affine, no running statistics."""
+    """Instance norm as H2ASeg uses it everywhere: eps 1e-5, no affine, no running statistics.
+
+    A map of a single position gives zero, as the formula says; torch refuses it.
+    """
+    if prod(x.shape[2:]) == 1:
+        return x - x  # not a constant: every parameter keeps its place in the graph
     return F.instance_norm(x, eps=1e-5)
 
 

@@ -64,11 +64,6 @@ def lay_out_attention(
         if len(patch_size) != dimension:
             raise ValueError(f"patch_size={list(patch_size)}: expected {dimension} extents, as many as conv_op has.")
         sizes = stage_sizes(patch_size, strides)
-        if prod(sizes[-1]) < 2:
-            raise ValueError(
-                f"patch_size={list(patch_size)} leaves a single position at the deepest of {n_stages} stages, "
-                "which instance norm cannot normalise: use a larger patch, fewer stages or smaller strides."
-            )
         interactions = interactions or default_interactions(patch_size, strides)
         window_size = window_size or default_window_size(patch_size)
     if len(interactions) != n_stages or not set(interactions) <= set(INTERACTIONS):

@@ -45,8 +45,8 @@ class H2ASeg(nn.Module):
             Needed unless both `interactions` and `window_size` are given.
         interactions: "none", "mcsa" or "global" for each stage; by default chosen by `default_interactions`.
         window_size: Extents of MCSA's windows; by default chosen by `default_window_size`.
-        ct_channels, pet_channels: Input channels of each stream; by default channel 0 and channel 1. A channel may
-            feed both.
+        ct_channels, pet_channels: Input channels of each stream; by default channel 0 is CT and all others are PET.
+            A channel may feed both.
         encoder_dropout, decoder_dropout, attention_dropout: 0 as in nnU-Net; the published network has 0.5 in all.
 
     Shape:
@@ -171,13 +171,12 @@ def _refuse_other_layers(norm_op: type[nn.Module] | None, dropout_op: type[nn.Mo
 def _streams(
     input_channels: int, ct_channels: Sequence[int] | None, pet_channels: Sequence[int] | None
 ) -> tuple[list[int], list[int]]:
-    if ct_channels is None and pet_channels is None and input_channels == 2:
-        ct_channels, pet_channels = [CT], [PET]
+    if ct_channels is None and pet_channels is None:
+        ct_channels, pet_channels = [CT], range(PET, input_channels)
     if not ct_channels or not pet_channels or set(ct_channels) | set(pet_channels) != set(range(input_channels)):
         raise ValueError(
             f"input_channels={input_channels}, ct_channels={ct_channels}, pet_channels={pet_channels}: H2ASeg needs "
-            "CT and PET, at least one channel each, and every input channel must feed a stream. With more than two "
-            "channels give both lists."
+            "CT and PET, at least one channel each, and every channel must feed a stream. Give both lists or none."
         )
     return list(ct_channels), list(pet_channels)
 

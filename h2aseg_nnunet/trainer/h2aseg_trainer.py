@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
@@ -106,8 +107,12 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         Raises:
             ValueError: If the file is damaged or no checkpoint of nnU-Net.
         """
+        if not self.was_initialized:
+            self.initialize()  # its own errors are not the file's
         try:
             super().load_checkpoint(filename_or_checkpoint)
+        except torch.cuda.OutOfMemoryError:  # says nothing about the file
+            raise
         except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
             raise ValueError(
                 f"{filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else 'checkpoint'}: cannot be "

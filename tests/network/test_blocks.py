@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from h2aseg_nnunet.network.blocks import NormPReLU, ResidualBlock, StemBlock, make_dropout
+from h2aseg_nnunet.network.blocks import NormPReLU, ResidualBlock, StemBlock, make_dropout, normalize
 
 
 def test_norm_prelu_on_two_positions():
@@ -11,6 +11,16 @@ def test_norm_prelu_on_two_positions():
     output = NormPReLU()(torch.tensor([[[[2.0, 6.0]]]]))
 
     torch.testing.assert_close(output, torch.tensor([[[[-0.25, 1.0]]]]))
+
+
+def test_a_single_position_normalises_to_zero_and_passes_a_gradient():
+    x = torch.full((1, 2, 1, 1, 1), 7.0, requires_grad=True)
+
+    output = normalize(x)
+    output.sum().backward()
+
+    assert torch.equal(output, torch.zeros_like(x))
+    assert torch.equal(x.grad, torch.zeros_like(x))
 
 
 def test_residual_block_normalises_once_as_twice():
