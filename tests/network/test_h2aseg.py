@@ -193,7 +193,7 @@ def test_keys_of_the_stock_unets_are_accepted():
     [
         ({"input_channels": 1}, "needs CT and PET"),
         ({"input_channels": 3, "ct_channels": [0, 2]}, "Give both lists or none"),
-        ({"input_channels": 3, "ct_channels": [0], "pet_channels": [1]}, "every input channel must feed a stream"),
+        ({"input_channels": 3, "ct_channels": [0], "pet_channels": [1]}, "every channel must feed a stream"),
         ({"ct_channels": [0, 1], "pet_channels": []}, "at least one channel each"),
         ({"features_per_stage": [4, 8]}, r"features_per_stage=\[4, 8\]"),
         ({"features_per_stage": [2, 8, 8]}, "at least 4"),
