@@ -35,8 +35,9 @@ def default_interactions(patch_size: Sequence[int], strides: Sequence[Sequence[i
     """How the streams interact at each stage of a plan.
 
     Stage 1 has no interaction (published; attention at full resolution costs the most and its features say the least).
-    Global attention where the map has at most 4,096 positions: there it costs less than the convolutions around it.
-    MCSA elsewhere. For the published patch of 128 x 128 x 64 this is none, MCSA, MCSA, global, global.
+    Global attention where the map has at most 4,096 positions, for its cost grows with their square: this includes
+    stage 4 of the published patch (16 x 16 x 8) and of nnU-Net's usual 128 x 128 x 128 (16 x 16 x 16). MCSA elsewhere.
+    For the published patch of 128 x 128 x 64 this is none, MCSA, MCSA, global, global.
     """
     sizes = stage_sizes(patch_size, strides)
     return ["none"] + ["global" if prod(size) <= MAX_GLOBAL_POSITIONS else "mcsa" for size in sizes[1:]]
