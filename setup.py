@@ -76,7 +76,7 @@ if __name__ == "__main__":  # nnU-Net imports this file when nnUNet_extTrainer p
         python_requires=">=3.10",
         install_requires=[
             "nnunetv2>=2.8,<3",  # the framework; from 2.8 on it searches nnUNet_extTrainer for trainers
-            "torch>=2.3",  # scaled_dot_product_attention with masks on every backend, GradScaler(device)
+            "torch>=2.3",  # scaled_dot_product_attention with masks and a scale
             "dynamic-network-architectures>=0.4",  # building blocks and weight initialization of nnU-Net's networks
             "batchgenerators>=0.25",  # nnU-Net's augmentation workers, which the trainers inherit
             "simpleitk>=2.2",  # reads and writes images in physical space

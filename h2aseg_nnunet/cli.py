@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="synthetic PET/CT, nnU-Net's commands with H2ASeg, and a picture")
     demo.add_argument("-o", dest="output", default="h2aseg_demo", help="folder for everything (default: %(default)s)")
     demo.add_argument("--seed", type=int, default=0, help="of the synthetic patients (default: %(default)s)")
-    demo.add_argument("-device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default: a GPU if any")
+    demo.add_argument("-device", default="auto", choices=("auto", "cpu", "cuda"), help="default: a GPU if any")
     demo.set_defaults(run=_demo)
 
     path = commands.add_parser(

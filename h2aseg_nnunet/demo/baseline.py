@@ -9,7 +9,7 @@ from h2aseg_nnunet.evaluation.metrics import dice
 
 
 def best_suv_threshold(cases: Iterable[tuple[NDArray, NDArray]], thresholds: Sequence[float]) -> float:
-    """Chooses the threshold that is best in hindsight, so that the baseline is as strong as it can be.
+    """Chooses the best of the thresholds for these cases, so that the baseline is as strong as a fixed one can be.
 
     Args:
         cases: PET in SUV and the lesion mask of each case; cases without lesions do not count.

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -80,7 +81,7 @@ def run_demo(
     Args:
         folder: Holds everything the demo writes.
         seed: Of the phantoms; training itself is as random as nnU-Net's.
-        device: cpu, cuda, mps, or auto: a GPU if there is one.
+        device: cpu, cuda, or auto: a CUDA GPU if there is one.
         num_training: Cases for training, a fifth of which nnU-Net validates on.
         num_test: Held-out cases.
 
@@ -192,7 +193,7 @@ def _run(layout: Layout, command: str, *paths: str | Path, count: str = "", tota
     with (
         log.open("a") as file,
         subprocess.Popen(
-            [Path(sysconfig.get_path("scripts")) / name, *options],
+            [_executable(name), *options],
             env=_environment(layout),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -207,6 +208,15 @@ def _run(layout: Layout, command: str, *paths: str | Path, count: str = "", tota
             bar.update(bool(count) and count in line)
     if process.returncode:
         raise RuntimeError(f"{name} failed (exit code {process.returncode}); its output is in {log}.")
+
+
+def _executable(name: str) -> str:
+    """A command of this Python's environment, which need not be activated; else one on PATH (pip install --user)."""
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    executable = shutil.which(name, path=path)
+    if executable is None:
+        raise RuntimeError(f"{name} is neither beside {sys.executable} nor on PATH: is nnunetv2 installed?")
+    return executable
 
 
 def _environment(layout: Layout) -> dict[str, str]:

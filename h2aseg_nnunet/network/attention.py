@@ -18,7 +18,8 @@ class CrossModalAttention(nn.Module):
         dropout: On the attention weights and on the output.
 
     Shape:
-        target, source and output: (b, t, c). mask: (b, t), False at keys to be ignored, or None.
+        target, source and output: (b, n, t, c), n windows of t tokens; every window is on its own.
+        mask: (1, n, t), False at tokens that must not be read, or None.
 
     Raises:
         ValueError: If fewer than one channel would be left for queries and keys.
@@ -47,26 +48,26 @@ class CrossModalAttention(nn.Module):
         return self.dropout(self.out((from_target + from_source) / 2))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """(b, t, key), (b, t, key), (b, t, c) -> (b, t, c)."""
+        """(b, n, t, key), (b, n, t, key), (b, n, t, c) -> (b, n, t, c): windows take the place of heads."""
         scale = query.shape[-1] ** -0.5
         # The fused kernels, which never store the scores, want one head size: zeros leave the scores as they are.
         widen = value.shape[-1] - query.shape[-1]
         query, key = F.pad(query, (0, widen)), F.pad(key, (0, widen))
         return F.scaled_dot_product_attention(
-            query.unsqueeze(1),
-            key.unsqueeze(1),
-            value.unsqueeze(1),
-            attn_mask=None if mask is None else mask[:, None, None, :],
+            query,
+            key,
+            value,
+            attn_mask=None if mask is None else mask.unsqueeze(-2),
             dropout_p=self.dropout.p if self.training else 0.0,
             scale=scale,
-        ).squeeze(1)
+        )
 
 
 class BidirectionalAttention(nn.Module):
     """Both directions, with separate weights; each reads the streams as they came in.
 
     Shape:
-        ct, pet and both outputs: (b, t, c). mask as in CrossModalAttention, the same for both streams.
+        ct, pet and both outputs: (b, n, t, c). mask as in CrossModalAttention, the same for both streams.
     """
 
     def __init__(self, channels: int, reduction: int = 1, dropout: float = 0.0):
@@ -97,10 +98,10 @@ class GlobalAttention(nn.Module):
 
 
 def to_tokens(x: Tensor) -> Tensor:
-    """(b, c, *) -> (b, t, c): every position is a token."""
-    return rearrange(x, "b c ... -> b (...) c")
+    """(b, c, *) -> (b, 1, t, c): every position is a token of one window."""
+    return rearrange(x, "b c ... -> b 1 (...) c")
 
 
 def from_tokens(tokens: Tensor, like: Tensor) -> Tensor:
-    """(b, t, c) -> (b, c, *) with the extents of `like`."""
-    return torch.unflatten(rearrange(tokens, "b t c -> b c t"), 2, like.shape[2:])
+    """(b, 1, t, c) -> (b, c, *) with the extents of `like`."""
+    return torch.unflatten(rearrange(tokens, "b 1 t c -> b c t"), 2, like.shape[2:])

@@ -22,8 +22,8 @@ REDUCTION = 4
 def default_window_size(patch_size: Sequence[int]) -> tuple[int, ...]:
     """Window extents for a patch: 8 positions along every axis, in 3D 4 along the axis with the fewest voxels.
 
-    Published: 8 x 8 x 4 for 128 x 128 x 64. Keeping these 256 positions for every patch keeps the cost of attention
-    per voxel constant. Where several axes are shortest the first is taken, nnU-Net's axis of lowest resolution.
+    Published: 8 x 8 x 4 for 128 x 128 x 64. A fixed window (256 positions, in 2D 64) keeps the cost of attention per
+    voxel constant. Where several axes are shortest the first is taken, nnU-Net's axis of lowest resolution.
     """
     window = [8] * len(patch_size)
     if len(patch_size) == 3:
@@ -112,7 +112,5 @@ class WithinWindows(nn.Module):
         size = ct.shape[2:]
         window = [min(extent, w) for extent, w in zip(size, self.window_size, strict=True)]
         mask = window_mask(size, window, ct.device)
-        if mask is not None:
-            mask = mask.repeat(len(ct), 1)  # windows of one image are adjacent in the batch
         ct_update, pet_update = self.attention(ct=to_windows(ct, window), pet=to_windows(pet, window), mask=mask)
         return from_windows(ct_update, window, size), from_windows(pet_update, window, size)

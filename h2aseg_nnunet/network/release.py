@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from h2aseg_nnunet.network.attention import CrossModalAttention
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 
 _CROSS_MODAL = {  # rows of the fused projections, in the order of CrossModalAttention
@@ -75,14 +76,16 @@ def load_release(
     _require([name for parts in names.values() for name in parts], state_dict, nothing_else=True)
     weights = {}
     for name, expected in network.state_dict().items():
-        given = torch.cat([state_dict[part] for part in names[name]])
-        # 1x1x1 convolutions there, linear layers here
-        weights[name] = given.flatten(1) if expected.ndim == 2 and given.shape[2:] == (1, 1, 1) else given
-        if weights[name].shape != expected.shape:
-            raise ValueError(
-                f"{' + '.join(names[name])}: expected shape {tuple(expected.shape)} in all, found "
-                f"{tuple(given.shape)}. Merge extents follow from window_size={tuple(window_size)}: does it fit?"
-            )
+        parts = []
+        for part, rows in zip(names[name], _rows(network, name), strict=True):
+            shape, given = (rows, *expected.shape[1:]), state_dict[part]
+            if given.shape not in (shape, (*shape, 1, 1, 1)):  # 1x1x1 convolutions there are linear layers here
+                raise ValueError(
+                    f"{part}: expected shape {shape}, found {tuple(given.shape)}. Merge extents follow from "
+                    f"window_size={tuple(window_size)}: does it fit?"
+                )
+            parts.append(given.reshape(shape))
+        weights[name] = torch.cat(parts)
     network.load_state_dict(weights, assign=True)
     return network
 
@@ -133,6 +136,16 @@ def _attention(ours: str, theirs: str) -> dict[str, tuple[str, ...]]:
         for direction, target in (("ct_reads_pet", "sa_ct"), ("pet_reads_ct", "sa_pet"))
         for projection, parts in _CROSS_MODAL.items()
     }
+
+
+def _rows(network: H2ASeg, entry: str) -> tuple[int, ...]:
+    """Extents along axis 0 of the release's tensors that an entry of the state_dict joins."""
+    module, _, projection = entry.removesuffix(".weight").rpartition(".")
+    if projection in ("from_target", "from_source"):
+        attention = network.get_submodule(module)
+        assert isinstance(attention, CrossModalAttention)
+        return attention.target_parts if projection == "from_target" else attention.source_parts
+    return (len(network.state_dict()[entry]),)
 
 
 def _stages(n_stages: int) -> range:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 # n counts windows along an axis, t the positions within a window along it
 _MAP = {2: "b c (nh th) (nw tw)", 3: "b c (nd td) (nh th) (nw tw)"}
-_TOKENS = {2: "(b nh nw) (th tw) c", 3: "(b nd nh nw) (td th tw) c"}
+_TOKENS = {2: "b (nh nw) (th tw) c", 3: "b (nd nh nw) (td th tw) c"}
 
 
 def divide_up(size: Sequence[int], by: Sequence[int]) -> list[int]:
@@ -33,7 +33,7 @@ def crop(x: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def to_windows(x: Tensor, window: Sequence[int]) -> Tensor:
-    """(b, c, *) -> (b * n, t, c): n windows of t positions each, padded with zeros where the map ends."""
+    """(b, c, *) -> (b, n, t, c): n windows of t positions each, padded with zeros where the map ends."""
     x = pad_to_windows(x, window)
     dimension = len(window)
     return rearrange(
@@ -42,7 +42,7 @@ def to_windows(x: Tensor, window: Sequence[int]) -> Tensor:
 
 
 def from_windows(tokens: Tensor, window: Sequence[int], size: Sequence[int]) -> Tensor:
-    """(b * n, t, c) -> (b, c, *size): the inverse of to_windows; padding is dropped."""
+    """(b, n, t, c) -> (b, c, *size): the inverse of to_windows; padding is dropped."""
     dimension = len(window)
     extents = dict(zip(_names("t", dimension), window, strict=True))
     extents |= dict(zip(_names("n", dimension), divide_up(size, window), strict=True))
@@ -50,7 +50,7 @@ def from_windows(tokens: Tensor, window: Sequence[int], size: Sequence[int]) -> 
 
 
 def window_mask(size: Sequence[int], window: Sequence[int], device: torch.device) -> Tensor | None:
-    """(n, t): True where a window holds a position of the map, False where padding; None if nothing is padded."""
+    """(1, n, t): True where a window holds a position of the map, False where padding; None if nothing is padded."""
     if all(extent % w == 0 for extent, w in zip(size, window, strict=True)):
         return None
     return to_windows(torch.ones(1, 1, *size, device=device), window).squeeze(-1) > 0

@@ -1,17 +1,17 @@
 """nnU-Net trainers with H2ASeg in place of the U-Net. Everything else is nnU-Net's."""
 
-import os
 import pickle
-from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from h2aseg_nnunet.files import replacing
 from h2aseg_nnunet.modalities import assign_channels
+from h2aseg_nnunet.network.encoder import stage_sizes
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 
 H2ASEG_CLASS = f"{H2ASeg.__module__}.{H2ASeg.__name__}"
@@ -46,10 +46,10 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         arch_kwargs = dict(configuration_manager.network_arch_init_kwargs)
         if configuration_manager.network_arch_class_name != H2ASEG_CLASS:
             arch_kwargs = cls._arch_kwargs_from_unet(arch_kwargs, configuration_manager)
-        streams = assign_channels(configuration_manager.normalization_schemes, num_input_channels)
         arch_kwargs.setdefault("patch_size", configuration_manager.patch_size)
-        arch_kwargs.setdefault("ct_channels", streams.ct)
-        arch_kwargs.setdefault("pet_channels", streams.pet)
+        if "ct_channels" not in arch_kwargs or "pet_channels" not in arch_kwargs:
+            streams = assign_channels(configuration_manager.normalization_schemes, num_input_channels)
+            arch_kwargs |= {"ct_channels": streams.ct, "pet_channels": streams.pet}
         return get_network_from_plans(
             H2ASEG_CLASS,
             arch_kwargs,
@@ -71,7 +71,8 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
             )
         # H2ASeg works with quarters of its features: four is the least
         features = [max(4, f // cls.features_divisor) for f in unet_kwargs["features_per_stage"]]
-        return {key: unet_kwargs[key] for key in PLAN_KEYS} | {"features_per_stage": features}
+        refused = {key: unet_kwargs[key] for key in ("norm_op", "dropout_op") if key in unet_kwargs}  # unless usual
+        return {key: unet_kwargs[key] for key in PLAN_KEYS} | refused | {"features_per_stage": features}
 
     def initialize(self) -> None:
         if self.label_manager.has_regions:
@@ -82,10 +83,15 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         super().initialize()
 
     def _get_deep_supervision_scales(self) -> list[list[float]] | None:
-        """One scale per stage, the deepest included: its prediction drives TAMW (nnU-Net leaves the deepest out)."""
+        """One scale per stage, the deepest included: its prediction drives TAMW (nnU-Net leaves the deepest out).
+
+        From the maps' true extents, so that targets fit also where strides do not divide the patch.
+        """
         if not self.enable_deep_supervision:
             return None
-        return (1 / np.cumprod(self.configuration_manager.pool_op_kernel_sizes, axis=0)).tolist()
+        patch_size = self.configuration_manager.patch_size
+        sizes = stage_sizes(patch_size, self.configuration_manager.pool_op_kernel_sizes)
+        return [[n / extent for n, extent in zip(size, patch_size, strict=True)] for size in sizes]
 
     def _build_loss(self) -> nn.Module:
         """nnU-Net's loss; weights halve from stage to stage as there, but no stage is left out (weight 0)."""
@@ -96,10 +102,11 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
 
     def save_checkpoint(self, filename: str) -> None:
         """As nnU-Net's, but a process killed while writing leaves the previous checkpoint whole."""
-        partial = f"{filename}.part"
-        super().save_checkpoint(partial)
-        if os.path.isfile(partial):  # not on other ranks, nor with --disable_checkpointing
-            os.replace(partial, filename)
+        if self.local_rank != 0 or self.disable_checkpointing:
+            super().save_checkpoint(filename)  # writes nothing
+            return
+        with replacing(Path(filename)) as partial:
+            super().save_checkpoint(str(partial))
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """As nnU-Net's.
@@ -107,18 +114,9 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         Raises:
             ValueError: If the file is damaged or no checkpoint of nnU-Net.
         """
-        if not self.was_initialized:
-            self.initialize()  # its own errors are not the file's
-        try:
-            super().load_checkpoint(filename_or_checkpoint)
-        except torch.cuda.OutOfMemoryError:  # says nothing about the file
-            raise
-        except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-            raise ValueError(
-                f"{filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else 'checkpoint'}: cannot be "
-                f"read as an nnU-Net checkpoint ({type(error).__name__}: {error}). If the file is damaged, remove it: "
-                "nnUNetv2_train --c continues from checkpoint_final, else _latest, else _best."
-            ) from error
+        if isinstance(filename_or_checkpoint, str):
+            _check_readable(filename_or_checkpoint)
+        super().load_checkpoint(filename_or_checkpoint)
 
 
 class nnUNetTrainerH2ASeg_L(nnUNetTrainerH2ASeg):
@@ -127,7 +125,20 @@ class nnUNetTrainerH2ASeg_L(nnUNetTrainerH2ASeg):
     features_divisor = 2
 
 
+def _check_readable(checkpoint_file: str) -> None:
+    try:
+        checkpoint = torch.load(checkpoint_file, map_location="cpu", weights_only=False)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{checkpoint_file}: damaged, or no file of torch ({error}). Move it away: nnUNetv2_train --c continues "
+            "from checkpoint_final, else checkpoint_latest, else checkpoint_best."
+        ) from error
+    missing = {"network_weights", "optimizer_state", "current_epoch", "init_args", "logging"} - set(checkpoint)
+    if missing:
+        raise ValueError(f"{checkpoint_file}: no checkpoint of an nnU-Net training, for it lacks {sorted(missing)}.")
+
+
 def halving_weights(n_stages: int) -> tuple[float, ...]:
     """Loss weights 1, 1/2, 1/4, ... from fine to coarse, normalised to sum 1."""
-    weights: Sequence[float] = [0.5**stage for stage in range(n_stages)]
+    weights = [0.5**stage for stage in range(n_stages)]
     return tuple(weight / sum(weights) for weight in weights)

@@ -70,6 +70,11 @@ def validation_cases(run: Run) -> list[str]:
     return sorted(file.name.removesuffix(".nii.gz") for file in (run.model / "fold_0" / "validation").glob("*.nii.gz"))
 
 
+def read_labels(run: Run, case: str) -> np.ndarray:
+    image = SimpleITK.ReadImage(str(run.model / "fold_0" / "validation" / f"{case}.nii.gz"))
+    return SimpleITK.GetArrayFromImage(image)
+
+
 def test_the_loss_falls(trained):
     checkpoint = torch.load(trained.model / "fold_0" / "checkpoint_final.pth", weights_only=False)
 
@@ -84,17 +89,16 @@ def test_prediction_from_the_checkpoint_equals_prediction_in_memory(trained, tmp
     images = tmp_path / "images"
     images.mkdir()
     for file in (trained.raw / "imagesTr").iterdir():
-        if file.name[: len(cases[0])] in cases:
+        if file.name.rsplit("_", 1)[0] in cases:
             shutil.copy(file, images)
 
     trained.predict(images, tmp_path / "predictions")
 
     for case in cases:
-        in_memory = SimpleITK.ReadImage(str(trained.model / "fold_0" / "validation" / f"{case}.nii.gz"))
         from_checkpoint = SimpleITK.ReadImage(str(tmp_path / "predictions" / f"{case}.nii.gz"))
         ct = SimpleITK.ReadImage(str(images / f"{case}_0000.nii.gz"))
         labels = SimpleITK.GetArrayFromImage(from_checkpoint)
-        np.testing.assert_array_equal(labels, SimpleITK.GetArrayFromImage(in_memory))
+        np.testing.assert_array_equal(labels, read_labels(trained, case))
         assert set(np.unique(labels)) <= {0, 1}
         assert labels.any(), f"{case}: 50 iterations find at least part of these large tumours"
         assert from_checkpoint.GetSize() == ct.GetSize()
@@ -102,6 +106,17 @@ def test_prediction_from_the_checkpoint_equals_prediction_in_memory(trained, tmp
         np.testing.assert_allclose(from_checkpoint.GetOrigin(), ct.GetOrigin())
         np.testing.assert_allclose(from_checkpoint.GetDirection(), ct.GetDirection())
     assert len(cases) == 2
+
+
+def test_validation_alone_repeats_the_validation_and_writes_probabilities(trained):
+    before = {case: read_labels(trained, case) for case in validation_cases(trained)}
+
+    trained.command(f"nnUNetv2_train 701 3d_fullres 0 -tr {TRAINER} -device cpu --val --npz")
+
+    for case, labels in before.items():
+        np.testing.assert_array_equal(read_labels(trained, case), labels)
+        with np.load(trained.model / "fold_0" / "validation" / f"{case}.npz") as file:
+            np.testing.assert_allclose(file["probabilities"].sum(0), 1, atol=1e-3)
 
 
 def test_a_case_without_its_pet_is_refused_with_the_cause(trained, tmp_path):

@@ -22,7 +22,7 @@ def literal(attention: CrossModalAttention, target: torch.Tensor, source: torch.
 def test_attention_equals_its_formula(reduction):
     torch.manual_seed(0)
     attention = CrossModalAttention(8, reduction).double()
-    target, source = torch.randn(2, 2, 5, 8, dtype=torch.float64)
+    target, source = torch.randn(2, 2, 3, 5, 8, dtype=torch.float64)
 
     given = attention(target=target, source=source)
 
@@ -32,19 +32,20 @@ def test_attention_equals_its_formula(reduction):
 def test_masked_positions_are_never_read():
     torch.manual_seed(0)
     attention = CrossModalAttention(8, 4).double()
-    target, source = torch.randn(2, 2, 5, 8, dtype=torch.float64)
-    mask = torch.tensor([[True] * 5, [True, True, True, False, False]])
+    target, source = torch.randn(2, 3, 2, 5, 8, dtype=torch.float64)  # 3 images of 2 windows, the second one ragged
+    mask = torch.tensor([[[True] * 5, [True, True, True, False, False]]])
 
     given = attention(target=target, source=source, mask=mask)
 
-    torch.testing.assert_close(given[:1], attention(target=target[:1], source=source[:1]))
-    torch.testing.assert_close(given[1:, :3], attention(target=target[1:, :3], source=source[1:, :3]))
+    whole, ragged = (slice(None), slice(0, 1)), (slice(None), slice(1, 2), slice(0, 3))
+    torch.testing.assert_close(given[whole], attention(target=target[whole], source=source[whole]))
+    torch.testing.assert_close(given[ragged], attention(target=target[ragged], source=source[ragged]))
 
 
 def test_both_streams_read_the_streams_as_they_came_in():
     torch.manual_seed(0)
     attention = BidirectionalAttention(8)
-    ct, pet = torch.randn(2, 1, 5, 8)
+    ct, pet = torch.randn(2, 1, 1, 5, 8)
 
     ct_update, pet_update = attention(ct=ct, pet=pet)
 
@@ -70,7 +71,7 @@ def test_global_attention_adds_to_its_input_and_keeps_positions():
 def test_dropout_acts_in_training_only():
     torch.manual_seed(0)
     attention = CrossModalAttention(8, dropout=0.5)
-    tokens = torch.randn(1, 5, 8)
+    tokens = torch.randn(1, 1, 5, 8)
 
     assert not torch.equal(attention(tokens, tokens), attention(tokens, tokens))
     attention.eval()

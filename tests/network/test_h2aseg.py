@@ -1,6 +1,6 @@
 import pytest
 import torch
-from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -163,7 +163,10 @@ def test_constant_images_give_finite_logits():
     assert make().eval()(torch.zeros(1, 2, 8, 12, 16)).isfinite().all()
 
 
-def test_keys_of_the_stock_unets_are_accepted():
+@pytest.mark.parametrize(
+    ("unet", "blocks"), [(PlainConvUNet, "n_conv_per_stage"), (ResidualEncoderUNet, "n_blocks_per_stage")]
+)
+def test_keys_of_the_stock_unets_are_accepted(unet, blocks):
     keys = {
         "input_channels": 2,
         "n_stages": 3,
@@ -171,7 +174,7 @@ def test_keys_of_the_stock_unets_are_accepted():
         "conv_op": nn.Conv3d,
         "kernel_sizes": ((3, 3, 3),) * 3,
         "strides": ((1, 1, 1), (1, 2, 2), (2, 2, 2)),
-        "n_conv_per_stage": (2, 2, 2),
+        blocks: (2, 2, 2),
         "num_classes": 2,
         "n_conv_per_stage_decoder": (2, 2),
         "conv_bias": True,
@@ -183,7 +186,7 @@ def test_keys_of_the_stock_unets_are_accepted():
         "nonlin_kwargs": {"inplace": True},
         "deep_supervision": True,
     }
-    PlainConvUNet(**keys)
+    unet(**keys)
 
     assert len(H2ASeg(**keys, patch_size=(8, 8, 8))(torch.randn(1, 2, 8, 8, 8))) == 3
 

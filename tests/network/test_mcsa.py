@@ -51,7 +51,7 @@ def test_merged_tokens_hold_real_positions_only():
 
     between(ct=ct, pet=pet)
 
-    tokens = seen[0]["ct"].unbind(1)
+    tokens = seen[0]["ct"].squeeze(1).unbind(1)
     for token, block in zip(tokens, blocks(UNEVEN, between.merge_size), strict=True):
         content = ct[(slice(None), slice(None), *block)]
         d, h, w = content.shape[2:]

@@ -62,7 +62,7 @@ def test_attention_between_windows_equals_the_release(reference, dtype):
 
     for tokens, name in zip(outputs, ("ct", "pet"), strict=True):
         expected = reference[f"output/sa2_inter_{name}"].flatten(2).mT  # the release keeps maps, here are tokens
-        assert max_error(tokens, expected) < TOLERANCE[dtype]
+        assert max_error(tokens.squeeze(1), expected) < TOLERANCE[dtype]
 
 
 def test_weighted_features_equal_the_release(reference, dtype):
@@ -138,6 +138,25 @@ def test_unexpected_key_is_named(reference):
     weights = reference.group("weights/", torch.float32) | {"decoder.extra.weight": torch.zeros(1)}
 
     with pytest.raises(ValueError, match=r"unexpected \['decoder.extra.weight'\]"):
+        load_release(weights, reference.window_size)
+
+
+def test_a_part_of_another_shape_is_named_although_its_sum_would_fit(reference):
+    """The release's query and key are stored as one matrix here: one row too many and one too few must not pass."""
+    weights = reference.group("weights/", torch.float32)
+    query, key = (f"encoder.sa4.sa_ct.{part}_conv_target_target.weight" for part in ("Q", "K"))
+    weights[query], weights[key] = torch.cat([weights[query], weights[key][:1]]), weights[key][1:]
+
+    with pytest.raises(ValueError, match=rf"{query}: expected shape \(12, 12\), found \(13, 12, 1, 1, 1\)"):
+        load_release(weights, reference.window_size)
+
+
+def test_a_part_with_other_inputs_is_named(reference):
+    weights = reference.group("weights/", torch.float32)
+    name = "encoder.sa4.sa_ct.V_conv_source_target.weight"
+    weights[name] = weights[name][:, :5]
+
+    with pytest.raises(ValueError, match=rf"{name}: expected shape \(12, 12\), found \(12, 5, 1, 1, 1\)"):
         load_release(weights, reference.window_size)
 
 

@@ -1,44 +1,15 @@
-import json
-from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
+from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from torch import nn
 
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg, nnUNetTrainerH2ASeg_L, nnUNetTrainerH2ASegDemo
 
-PLANS = json.loads((Path(__file__).parents[1] / "data" / "nnUNetPlans.json").read_text())  # nnU-Net's planner wrote it
-DATASET = {
-    "channel_names": {"0": "CT", "1": "PET"},
-    "labels": {"background": 0, "tumor": 1},
-    "numTraining": 20,
-    "file_ending": ".nii.gz",
-}
 FULLRES = "3d_fullres"
-
-
-@pytest.fixture
-def plans():
-    return deepcopy(PLANS)
-
-
-@pytest.fixture
-def make_trainer(plans, tmp_path, monkeypatch):
-    for folder in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        monkeypatch.setenv(folder, str(tmp_path / folder))
-    preprocessed = tmp_path / "nnUNet_preprocessed" / plans["dataset_name"] / "nnUNetPlans_3d_fullres"
-    preprocessed.mkdir(parents=True)
-    (preprocessed / "case.b2nd").touch()  # tells nnU-Net which storage the dataset has
-
-    def make(cls=nnUNetTrainerH2ASeg, dataset=DATASET):
-        settings = deepcopy(plans) | {"continue_training": False}
-        return cls(settings, FULLRES, 0, dataset, device=torch.device("cpu"))
-
-    return make
 
 
 def build(plans, trainer=nnUNetTrainerH2ASeg, num_input_channels=2, deep_supervision=True) -> H2ASeg:
@@ -87,21 +58,19 @@ def test_cascade_channels_reach_both_streams(plans):
     assert (network.ct_channels, network.pet_channels) == ([0, 2], [1, 2])
 
 
-def test_every_stage_has_a_target_scale_a_positive_weight_and_logits(make_trainer):
+@pytest.mark.parametrize("patch_size", [[80, 20, 40], [13, 20, 22]])  # the second is odd at every stage
+def test_every_stage_has_logits_a_target_of_their_size_and_a_positive_weight(plans, make_trainer, patch_size):
+    plans["configurations"][FULLRES]["patch_size"] = patch_size
     trainer = make_trainer()
     trainer.initialize()
-    strides = trainer.configuration_manager.pool_op_kernel_sizes
 
-    outputs = trainer.network(torch.zeros(1, 2, *trainer.configuration_manager.patch_size))
+    outputs = trainer.network(torch.zeros(1, 2, *patch_size))
+    downsample = DownsampleSegForDSTransform(ds_scales=trainer._get_deep_supervision_scales())
+    targets = downsample(segmentation=torch.zeros(1, *patch_size))["segmentation"]
 
-    scales, weights = trainer._get_deep_supervision_scales(), trainer.loss.weight_factors
-    assert len(outputs) == len(scales) == len(weights) == len(strides)
-    assert scales[0] == [1, 1, 1]
-    assert scales[1] == [1 / s for s in strides[1]]
-    assert weights == pytest.approx([8 / 15, 4 / 15, 2 / 15, 1 / 15])
-    for output, scale in zip(outputs, scales, strict=True):
-        target = [round(p * s) for p, s in zip(trainer.configuration_manager.patch_size, scale, strict=True)]
-        assert list(output.shape[2:]) == target
+    assert [output.shape[2:] for output in outputs] == [target.shape[1:] for target in targets]
+    assert len(outputs) == 4
+    assert trainer.loss.weight_factors == pytest.approx([8 / 15, 4 / 15, 2 / 15, 1 / 15])
 
 
 def test_without_deep_supervision_there_is_one_output_and_no_scale(make_trainer):
@@ -118,20 +87,13 @@ def test_without_deep_supervision_there_is_one_output_and_no_scale(make_trainer)
     assert not hasattr(trainer.loss, "weight_factors")
 
 
-def test_a_training_step_lowers_the_loss_on_its_batch(make_trainer):
+def test_a_training_step_lowers_the_loss_on_its_batch(make_trainer, make_batch):
     torch.manual_seed(0)
     trainer = make_trainer()
     trainer.initialize()
-    trainer.set_deep_supervision_enabled(True)
-    size = trainer.configuration_manager.patch_size
-    image = torch.randn(1, 2, *size)
-    tumor = (image.sum(1, keepdim=True) > 1.5).float()
-    scales = trainer._get_deep_supervision_scales()
-    targets = [
-        nn.functional.interpolate(tumor, size=[round(n * s) for n, s in zip(size, x, strict=True)]) for x in scales
-    ]
+    batch = make_batch(trainer)
 
-    losses = [trainer.train_step({"data": image, "target": targets})["loss"] for _ in range(4)]
+    losses = [trainer.train_step(batch)["loss"] for _ in range(4)]
 
     assert losses[-1] < losses[0]
 
@@ -150,6 +112,25 @@ def test_a_plan_may_name_h2aseg_itself(plans):
     ours.load_state_dict(stock.state_dict())
 
 
+def test_a_plan_that_names_h2aseg_may_set_the_streams_itself(plans):
+    configuration = plans["configurations"][FULLRES]
+    configuration["normalization_schemes"] = ["ZScoreNormalization"] * 3  # tells nothing about modalities
+    architecture = configuration["architecture"]
+    architecture["network_class_name"] = "h2aseg_nnunet.network.h2aseg.H2ASeg"
+    architecture["arch_kwargs"] |= {"ct_channels": [0, 2], "pet_channels": [1]}
+
+    network = build(plans, num_input_channels=3)
+
+    assert (network.ct_channels, network.pet_channels) == ([0, 2], [1])
+
+
+def test_a_plan_with_batch_norm_is_refused(plans):
+    arch_kwargs(plans)["norm_op"] = "torch.nn.modules.batchnorm.BatchNorm3d"
+
+    with pytest.raises(ValueError, match="norm_op=BatchNorm3d"):
+        build(plans)
+
+
 @pytest.mark.parametrize("key", ["kernel_sizes", "strides", "features_per_stage"])
 def test_a_missing_plan_key_is_named(plans, key):
     del arch_kwargs(plans)[key]
@@ -166,15 +147,21 @@ def test_a_single_channel_dataset_is_refused(plans):
 
 
 def test_region_labels_are_refused(make_trainer):
-    dataset = DATASET | {"labels": {"background": 0, "whole": [1, 2], "core": 2}, "regions_class_order": [1, 2]}
+    dataset = {
+        "channel_names": {"0": "CT", "1": "PET"},
+        "labels": {"background": 0, "whole": [1, 2], "core": 2},
+        "regions_class_order": [1, 2],
+        "file_ending": ".nii.gz",
+    }
 
     with pytest.raises(ValueError, match="region-based labels"):
         make_trainer(dataset=dataset).initialize()
 
 
-def test_a_checkpoint_restores_weights_and_epoch(make_trainer, tmp_path):
+def test_a_checkpoint_restores_weights_momentum_and_epoch(make_trainer, make_batch, tmp_path):
     trainer, other = make_trainer(), make_trainer()
     trainer.initialize()
+    trainer.train_step(make_batch(trainer))
     trainer.current_epoch = 7
     trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
 
@@ -183,6 +170,10 @@ def test_a_checkpoint_restores_weights_and_epoch(make_trainer, tmp_path):
     assert other.current_epoch == 8  # the next one
     for name, weight in trainer.network.state_dict().items():
         assert torch.equal(weight, other.network.state_dict()[name])
+    momentum = [state["momentum_buffer"] for state in trainer.optimizer.state.values()]
+    restored = [state["momentum_buffer"] for state in other.optimizer.state.values()]
+    assert momentum
+    assert all(torch.equal(a, b) for a, b in zip(momentum, restored, strict=True))
 
 
 def test_a_write_that_fails_leaves_the_previous_checkpoint_whole(make_trainer, tmp_path, monkeypatch):
@@ -200,6 +191,17 @@ def test_a_write_that_fails_leaves_the_previous_checkpoint_whole(make_trainer, t
         trainer.save_checkpoint(str(file))
 
     assert file.read_bytes() == before
+    assert [found.name for found in tmp_path.glob("*checkpoint*")] == ["checkpoint_latest.pth"]
+
+
+def test_only_the_first_rank_writes(make_trainer, tmp_path):
+    trainer = make_trainer()
+    trainer.initialize()
+    trainer.local_rank = 1
+
+    trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
+
+    assert not list(tmp_path.glob("*checkpoint*"))
 
 
 def test_disabled_checkpointing_writes_nothing(make_trainer, tmp_path):
@@ -209,7 +211,7 @@ def test_disabled_checkpointing_writes_nothing(make_trainer, tmp_path):
 
     trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
 
-    assert not list(tmp_path.glob("checkpoint*"))
+    assert not list(tmp_path.glob("*checkpoint*"))
 
 
 def test_a_damaged_checkpoint_is_named(make_trainer, tmp_path):
@@ -218,7 +220,7 @@ def test_a_damaged_checkpoint_is_named(make_trainer, tmp_path):
     trainer.save_checkpoint(str(file))
     file.write_bytes(file.read_bytes()[:1000])
 
-    with pytest.raises(ValueError, match=r"checkpoint_latest.pth: cannot be read as an nnU-Net checkpoint"):
+    with pytest.raises(ValueError, match=r"checkpoint_latest.pth: damaged"):
         make_trainer().load_checkpoint(str(file))
 
 
@@ -226,7 +228,7 @@ def test_a_file_that_is_no_checkpoint_is_named(make_trainer, tmp_path):
     file = tmp_path / "weights.pth"
     torch.save({"state_dict": {}}, file)
 
-    with pytest.raises(ValueError, match=r"weights.pth: cannot be read as an nnU-Net checkpoint.*network_weights"):
+    with pytest.raises(ValueError, match=r"weights.pth: no checkpoint of an nnU-Net training.*network_weights"):
         make_trainer().load_checkpoint(str(file))
 
 
@@ -239,10 +241,14 @@ def test_a_checkpoint_of_a_stock_trainer_is_refused_as_another_networks(make_tra
         make_trainer().load_checkpoint(str(tmp_path / "stock.pth"))
 
 
-def test_the_demo_trainer_differs_in_its_schedule_only(make_trainer):
-    trainer = make_trainer(nnUNetTrainerH2ASegDemo)
-    trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+def test_the_demo_trainer_differs_in_schedule_sampling_and_mirroring_only(make_trainer):
+    demo, full = make_trainer(nnUNetTrainerH2ASegDemo), make_trainer()
+    for trainer in (demo, full):
+        trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
 
-    assert trainer.num_epochs * trainer.num_iterations_per_epoch == 50
-    assert trainer.inference_allowed_mirroring_axes is None
-    assert trainer.initial_lr == make_trainer().initial_lr
+    settings = {name: value for name, value in vars(full).items() if isinstance(value, int | float | bool | tuple)}
+    assert {name for name, value in settings.items() if getattr(demo, name) != value} == {
+        *("num_epochs", "num_iterations_per_epoch", "num_val_iterations_per_epoch", "save_every"),
+        *("oversample_foreground_percent", "inference_allowed_mirroring_axes"),
+    }
+    assert demo.num_epochs * demo.num_iterations_per_epoch == 50
