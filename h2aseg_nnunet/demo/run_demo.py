@@ -225,15 +225,15 @@ def _environment(layout: Layout) -> dict[str, str]:
         "nnUNet_raw": str(layout.raw.parent),
         "nnUNet_preprocessed": str(layout.preprocessed.parent),
         "nnUNet_results": str(layout.model.parents[1]),
-        "nnUNet_def_n_proc": _processes(),
-        "nnUNet_n_proc_DA": str(max(1, int(_processes()) - 1)),
+        "nnUNet_def_n_proc": str(_processes()),
+        "nnUNet_n_proc_DA": str(max(1, _processes() - 1)),
         "nnUNet_compile": "f",  # compiling takes longer than this training
         "PYTHONUNBUFFERED": "1",
     }
 
 
-def _processes() -> str:
-    return str(min(8, os.cpu_count() or 1))
+def _processes() -> int:
+    return min(8, os.cpu_count() or 1)
 
 
 def _case_names(layout: Layout, split: str) -> list[str]:

@@ -22,7 +22,7 @@ class H2ASeg(nn.Module):
     accepted under the stock U-Nets' keys and not used: blocks have two convolutions, instance norm without affine
     and PReLU. What would silently change the meaning of a plan (batch norm, dropout_op) is refused.
 
-    Departures from the release, each without effect at its published configuration:
+    Departures from the release; with its weights and published configuration the outputs are the same:
     - Any plan: 2D and 3D, any number of stages, anisotropic kernels and strides. Where the release hard-codes
       stages, `lay_out_attention` (encoder.py) gives the rules.
     - Maps that strides or windows do not divide: see `resize` (blocks.py) and `MCSA`.

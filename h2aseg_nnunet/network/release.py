@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from h2aseg_nnunet.network.attention import CrossModalAttention
 from h2aseg_nnunet.network.h2aseg import H2ASeg
+from h2aseg_nnunet.network.mcsa import MCSA
 
 _CROSS_MODAL = {  # rows of the fused projections, in the order of CrossModalAttention
     "from_target": ("Q_conv_target_target", "Q_conv_source_target", "K_conv_target_target", "V_conv_target_target"),
@@ -77,7 +78,7 @@ def load_release(
     weights = {}
     for name, expected in network.state_dict().items():
         parts = []
-        for part, rows in zip(names[name], _rows(network, name), strict=True):
+        for part, rows in zip(names[name], _rows(network, name, expected), strict=True):
             shape, given = (rows, *expected.shape[1:]), state_dict[part]
             if given.shape not in (shape, (*shape, 1, 1, 1)):  # 1x1x1 convolutions there are linear layers here
                 raise ValueError(
@@ -91,11 +92,7 @@ def load_release(
 
 
 def release_names(network: H2ASeg) -> dict[str, list[str]]:
-    """For each entry of the network's state_dict, the release's tensors that it joins along axis 0.
-
-    Raises:
-        KeyError: If the network has a part that the release does not have.
-    """
+    """For each entry of the network's state_dict, the release's tensors that it joins along axis 0."""
     n_stages = len(network.encoder.stages)
     modules: dict[str, tuple[str, ...]] = {}
     for stage, encoder_stage in zip(_stages(n_stages), network.encoder.stages, strict=True):
@@ -103,7 +100,7 @@ def release_names(network: H2ASeg) -> dict[str, list[str]]:
         for stream in ("ct", "pet"):
             for part, position in (_STEM if stage == 1 else _RESIDUAL).items():
                 modules[f"{ours}.{stream}_block.{part}"] = (f"encoder.conv{stage}_{stream}.{position}",)
-        if hasattr(encoder_stage.interaction, "between_windows"):
+        if isinstance(encoder_stage.interaction, MCSA):
             for stream in ("ct", "pet"):
                 modules[f"{ours}.interaction.between_windows.merge_{stream}"] = (f"{theirs}.win_merge_{stream}",)
                 for i in (1, 2):
@@ -111,12 +108,14 @@ def release_names(network: H2ASeg) -> dict[str, list[str]]:
                     modules[activation] = (f"{theirs}.IR_{stream}{i}.1",)
             modules |= _attention(f"{ours}.interaction.between_windows", f"{theirs}.inter_window_attention")
             modules |= _attention(f"{ours}.interaction.within_windows", f"{theirs}.intra_window_attention.sa")
-        else:
+        elif encoder_stage.interaction is not None:
             modules |= _attention(f"{ours}.interaction", theirs)
     for i, stage in enumerate(reversed(_stages(n_stages))):
         modules[f"decoder.seg_layers.{i}.norm_activation.activation"] = (f"decoder.output{stage}.conv.1",)
         modules[f"decoder.seg_layers.{i}.conv"] = (f"decoder.output{stage}.conv.2",)
-        ours = f"decoder.stages.{i - 1}"  # the deepest stage has a head only
+        if stage == n_stages:
+            continue  # the deepest stage has a head only
+        ours = f"decoder.stages.{i - 1}"
         for part, position in _RESIDUAL.items():
             modules[f"{ours}.block.{part}"] = (f"decoder.conv{stage}.{position}",)
         for gains, attention in (("tumor_gains", "CA_fore"), ("background_gains", "CA_back")):
@@ -138,14 +137,14 @@ def _attention(ours: str, theirs: str) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _rows(network: H2ASeg, entry: str) -> tuple[int, ...]:
+def _rows(network: H2ASeg, entry: str, value: Tensor) -> tuple[int, ...]:
     """Extents along axis 0 of the release's tensors that an entry of the state_dict joins."""
     module, _, projection = entry.removesuffix(".weight").rpartition(".")
     if projection in ("from_target", "from_source"):
         attention = network.get_submodule(module)
         assert isinstance(attention, CrossModalAttention)
         return attention.target_parts if projection == "from_target" else attention.source_parts
-    return (len(network.state_dict()[entry]),)
+    return (len(value),)
 
 
 def _stages(n_stages: int) -> range:

@@ -36,16 +36,13 @@ def to_windows(x: Tensor, window: Sequence[int]) -> Tensor:
     """(b, c, *) -> (b, n, t, c): n windows of t positions each, padded with zeros where the map ends."""
     x = pad_to_windows(x, window)
     dimension = len(window)
-    return rearrange(
-        x, f"{_MAP[dimension]} -> {_TOKENS[dimension]}", **dict(zip(_names("t", dimension), window, strict=True))
-    )
+    return rearrange(x, f"{_MAP[dimension]} -> {_TOKENS[dimension]}", **_extents("t", window))
 
 
 def from_windows(tokens: Tensor, window: Sequence[int], size: Sequence[int]) -> Tensor:
     """(b, n, t, c) -> (b, c, *size): the inverse of to_windows; padding is dropped."""
     dimension = len(window)
-    extents = dict(zip(_names("t", dimension), window, strict=True))
-    extents |= dict(zip(_names("n", dimension), divide_up(size, window), strict=True))
+    extents = _extents("t", window) | _extents("n", divide_up(size, window))
     return crop(rearrange(tokens, f"{_TOKENS[dimension]} -> {_MAP[dimension]}", **extents), size)
 
 
@@ -56,5 +53,6 @@ def window_mask(size: Sequence[int], window: Sequence[int], device: torch.device
     return to_windows(torch.ones(1, 1, *size, device=device), window).squeeze(-1) > 0
 
 
-def _names(prefix: str, dimension: int) -> list[str]:
-    return [prefix + axis for axis in "dhw"[-dimension:]]
+def _extents(prefix: str, values: Sequence[int]) -> dict[str, int]:
+    """Extents by the names that the patterns give them."""
+    return {prefix + axis: value for axis, value in zip("dhw"[-len(values) :], values, strict=True)}

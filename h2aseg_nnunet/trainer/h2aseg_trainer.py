@@ -71,8 +71,9 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
             )
         # H2ASeg works with quarters of its features: four is the least
         features = [max(4, f // cls.features_divisor) for f in unet_kwargs["features_per_stage"]]
-        refused = {key: unet_kwargs[key] for key in ("norm_op", "dropout_op") if key in unet_kwargs}  # unless usual
-        return {key: unet_kwargs[key] for key in PLAN_KEYS} | refused | {"features_per_stage": features}
+        # H2ASeg has its own norm and dropout; it is told the plan's so that it can refuse those it cannot stand for
+        layers = {key: unet_kwargs[key] for key in ("norm_op", "dropout_op") if key in unet_kwargs}
+        return {key: unet_kwargs[key] for key in PLAN_KEYS} | layers | {"features_per_stage": features}
 
     def initialize(self) -> None:
         if self.label_manager.has_regions:
@@ -115,7 +116,7 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
             ValueError: If the file is damaged or no checkpoint of nnU-Net.
         """
         if isinstance(filename_or_checkpoint, str):
-            _check_readable(filename_or_checkpoint)
+            _check_readable(filename_or_checkpoint)  # read once more below: nnU-Net's own path for a dict is broken
         super().load_checkpoint(filename_or_checkpoint)
 
 
