@@ -1,5 +1,7 @@
 """Decoder: at each stage up-sample, weigh by TAMW, refine, and predict logits."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -21,12 +23,37 @@ class SegLayer(nn.Module):
         return self.conv(self.norm_activation(x))
 
 
+class SegLayers(nn.ModuleList):
+    """The heads of all stages, deepest first, and what their logits stand for: classes or regions.
+
+    Regions (nnU-Net's region-based labels, which may overlap) have no background channel; a single output can only be
+    one. Who rebuilds a network from
+    a checkpoint may not know which of the two it is, so the answer is stored with the heads: it travels with the
+    weights, and nnU-Net's -pretrained_weights leaves it alone as it does the heads.
+    """
+
+    def __init__(self, encoder: Encoder, num_classes: int, regions: bool):
+        deepest_first = range(len(encoder.output_channels) - 1, -1, -1)
+        super().__init__(SegLayer(encoder, stage, num_classes) for stage in deepest_first)
+        regions = regions or num_classes == 1
+        self.register_buffer("regions", torch.tensor(regions))
+        self.has_regions = regions  # the buffer's value for `forward`: reading a tensor would stall a GPU
+
+    def set_regions(self, regions: bool) -> None:
+        self.has_regions = regions
+        self.regions.fill_(regions)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.has_regions = bool(self.regions)
+
+
 class DecoderStage(nn.Module):
     """Bring features and prediction of the coarser stage to this one, weigh all features, refine.
 
     Shape:
         ct, pet: (b, c_l, *); decoder: (b, 2 c_(l+1), *) and logits: (b, num_classes, *) of the coarser stage.
-        Output: (b, 2 c_l, *).
+        regions: Whether the logits stand for regions. Output: (b, 2 c_l, *).
     """
 
     def __init__(self, encoder: Encoder, stage: int, dropout: float):
@@ -42,11 +69,10 @@ class DecoderStage(nn.Module):
             dropout=dropout,
         )
 
-    def forward(self, ct: Tensor, pet: Tensor, decoder: Tensor, logits: Tensor) -> Tensor:
+    def forward(self, ct: Tensor, pet: Tensor, decoder: Tensor, logits: Tensor, regions: bool) -> Tensor:
         size = ct.shape[2:]
-        tumor, background = tumor_and_background(resize(logits, size))
-        weighted = self.tamw(ct=ct, pet=pet, decoder=resize(decoder, size), tumor=tumor, background=background)
-        return self.block(weighted)
+        tumor = tumor_probability(resize(logits, size), regions)
+        return self.block(self.tamw(ct=ct, pet=pet, decoder=resize(decoder, size), tumor=tumor))
 
 
 class Decoder(nn.Module):
@@ -58,9 +84,10 @@ class Decoder(nn.Module):
 
     Args:
         encoder: Its output_channels, kernel_sizes, conv_op and conv_bias shape the decoder; it is not stored.
-        num_classes: Classes, background included.
+        num_classes: Classes, background included; or regions.
         deep_supervision: Return the logits of all stages instead of full resolution only. May be switched any time.
         dropout: Channel dropout in the residual blocks.
+        regions: Whether logits stand for regions instead of classes; see SegLayers.
 
     Shape:
         features: one (ct, pet) pair per stage, full resolution first, each (b, c_l, *).
@@ -68,27 +95,37 @@ class Decoder(nn.Module):
         stage's resolution.
     """
 
-    def __init__(self, encoder: Encoder, num_classes: int, deep_supervision: bool, dropout: float = 0.0):
+    def __init__(
+        self,
+        encoder: Encoder,
+        num_classes: int,
+        deep_supervision: bool,
+        dropout: float = 0.0,
+        regions: bool = False,
+    ):
         super().__init__()
         self.deep_supervision = deep_supervision
-        deepest_first = range(len(encoder.output_channels) - 1, -1, -1)
-        self.stages = nn.ModuleList(DecoderStage(encoder, stage, dropout) for stage in deepest_first[1:])
-        self.seg_layers = nn.ModuleList(SegLayer(encoder, stage, num_classes) for stage in deepest_first)
+        deepest_but_one = len(encoder.output_channels) - 2
+        self.stages = nn.ModuleList(DecoderStage(encoder, stage, dropout) for stage in range(deepest_but_one, -1, -1))
+        self.seg_layers = SegLayers(encoder, num_classes, regions)
 
     def forward(self, features: list[tuple[Tensor, Tensor]]) -> Tensor | list[Tensor]:
         *skips, deepest = features
         decoder = torch.cat(deepest, dim=1)
-        logits = [self.seg_layers[0](decoder)]
-        for stage, seg_layer, (ct, pet) in zip(self.stages, self.seg_layers[1:], reversed(skips), strict=True):
-            decoder = stage(ct=ct, pet=pet, decoder=decoder, logits=logits[-1])
-            logits.append(seg_layer(decoder))
+        deepest_head, *heads = self.seg_layers
+        logits = [deepest_head(decoder)]
+        for stage, head, (ct, pet) in zip(self.stages, heads, reversed(skips), strict=True):
+            decoder = stage(ct=ct, pet=pet, decoder=decoder, logits=logits[-1], regions=self.seg_layers.has_regions)
+            logits.append(head(decoder))
         return logits[::-1] if self.deep_supervision else logits[-1]
 
 
-def tumor_and_background(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """(b, num_classes, *) -> two probability maps (b, 1, *): anything but background, and background.
+def tumor_probability(logits: Tensor, regions: bool = False) -> Tensor:
+    """(b, num_classes, *) -> (b, 1, *): probability of anything but background.
 
-    The release has two classes, where this is the softmax itself; with more, every foreground class is target.
+    Classes: 1 - p(background), every foreground class is target; with the release's two classes this is its softmax.
+    Regions: the largest region's probability, for regions may lie within one another.
     """
-    probabilities = logits.softmax(dim=1)
-    return probabilities[:, 1:].sum(dim=1, keepdim=True), probabilities[:, :1]
+    if regions:
+        return logits.amax(dim=1, keepdim=True).sigmoid()
+    return logits.softmax(dim=1)[:, 1:].sum(dim=1, keepdim=True)

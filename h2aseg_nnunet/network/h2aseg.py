@@ -26,7 +26,7 @@ class H2ASeg(nn.Module):
     - Any plan: 2D and 3D, any number of stages, anisotropic kernels and strides. Where the release hard-codes
       stages, `lay_out_attention` (encoder.py) gives the rules.
     - Maps that strides or windows do not divide: see `resize` (blocks.py) and `MCSA`.
-    - More than two classes: see `tumor_and_background` (decoder.py).
+    - More than two classes, or regions: see `tumor_probability` (decoder.py).
     - Convolution weights start as nnU-Net's do (He), for PReLU's initial slope of 0.25; the release leaves
       PyTorch's defaults. Attention projections and TAMW keep PyTorch's defaults.
 
@@ -38,7 +38,7 @@ class H2ASeg(nn.Module):
         conv_op: torch.nn.Conv2d or torch.nn.Conv3d.
         kernel_sizes: Odd kernel extents per stage; one number serves every stage and axis.
         strides: Strides per stage, the first 1; one number serves every later stage and axis.
-        num_classes: Classes, background included, at least 2.
+        num_classes: Classes, background included, at least 2; or regions, at least 1.
         conv_bias: Whether the convolutions of residual blocks carry a bias (heads always do).
         deep_supervision: Return the logits of all stages; see Decoder.
         patch_size: Extents of the input the network is planned for. Larger and smaller inputs work too.
@@ -47,6 +47,7 @@ class H2ASeg(nn.Module):
         window_size: Extents of MCSA's windows; by default chosen by `default_window_size`.
         ct_channels, pet_channels: Input channels of each stream; by default channel 0 is CT and all others are PET.
             A channel may feed both.
+        regions: Whether logits stand for nnU-Net's regions instead of classes. Loading weights sets it too: SegLayers.
         encoder_dropout, decoder_dropout, attention_dropout: 0 as in nnU-Net; the published network has 0.5 in all.
 
     Shape:
@@ -77,6 +78,7 @@ class H2ASeg(nn.Module):
         window_size: Sequence[int] | None = None,
         ct_channels: Sequence[int] | None = None,
         pet_channels: Sequence[int] | None = None,
+        regions: bool = False,
         encoder_dropout: float = 0.0,
         decoder_dropout: float = 0.0,
         attention_dropout: float = 0.0,
@@ -99,8 +101,8 @@ class H2ASeg(nn.Module):
                 f"features_per_stage={list(features_per_stage)}: expected {n_stages} numbers (n_stages), "
                 "each at least 4, because attention and TAMW work with a quarter of them."
             )
-        if n_stages < 2 or num_classes < 2:
-            raise ValueError(f"n_stages={n_stages} and num_classes={num_classes} must both be at least 2.")
+        if n_stages < 2 or num_classes < 1:
+            raise ValueError(f"n_stages={n_stages} must be at least 2 and num_classes={num_classes} at least 1.")
         if any(k % 2 == 0 for kernel in kernel_sizes for k in kernel):
             raise ValueError(f"kernel_sizes={kernel_sizes}: even extents would shift the feature maps.")
         if any(s != 1 for s in strides[0]):
@@ -120,7 +122,7 @@ class H2ASeg(nn.Module):
             encoder_dropout,
             attention_dropout,
         )
-        self.decoder = Decoder(self.encoder, num_classes, deep_supervision, decoder_dropout)
+        self.decoder = Decoder(self.encoder, num_classes, deep_supervision, decoder_dropout, regions)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         if x.shape[1] != self.input_channels:

@@ -75,8 +75,8 @@ def load_release(
     )
     names = release_names(network)
     _require([name for parts in names.values() for name in parts], state_dict, nothing_else=True)
-    weights = {}
-    for name, expected in network.state_dict().items():
+    weights = network.state_dict()
+    for name, expected in network.named_parameters():
         parts = []
         for part, rows in zip(names[name], _rows(network, name, expected), strict=True):
             shape, given = (rows, *expected.shape[1:]), state_dict[part]
@@ -92,7 +92,7 @@ def load_release(
 
 
 def release_names(network: H2ASeg) -> dict[str, list[str]]:
-    """For each entry of the network's state_dict, the release's tensors that it joins along axis 0."""
+    """For each parameter of the network, the release's tensors that it joins along axis 0."""
     n_stages = len(network.encoder.stages)
     modules: dict[str, tuple[str, ...]] = {}
     for stage, encoder_stage in zip(_stages(n_stages), network.encoder.stages, strict=True):
@@ -122,11 +122,11 @@ def release_names(network: H2ASeg) -> dict[str, list[str]]:
             for layer in ("fc1", "fc2"):
                 modules[f"{ours}.tamw.{gains}.{layer}"] = (f"decoder.tamw{stage}.{attention}.{layer}",)
 
-    def theirs_of(entry: str) -> list[str]:
-        module, _, parameter = entry.rpartition(".")
-        return [f"{name}.{parameter}" for name in modules[module]]
+    def theirs_of(parameter: str) -> list[str]:
+        module, _, kind = parameter.rpartition(".")
+        return [f"{name}.{kind}" for name in modules[module]]
 
-    return {entry: theirs_of(entry) for entry in network.state_dict()}
+    return {parameter: theirs_of(parameter) for parameter, _ in network.named_parameters()}
 
 
 def _attention(ours: str, theirs: str) -> dict[str, tuple[str, ...]]:
@@ -137,9 +137,9 @@ def _attention(ours: str, theirs: str) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _rows(network: H2ASeg, entry: str, value: Tensor) -> tuple[int, ...]:
-    """Extents along axis 0 of the release's tensors that an entry of the state_dict joins."""
-    module, _, projection = entry.removesuffix(".weight").rpartition(".")
+def _rows(network: H2ASeg, parameter: str, value: Tensor) -> tuple[int, ...]:
+    """Extents along axis 0 of the release's tensors that a parameter joins."""
+    module, _, projection = parameter.removesuffix(".weight").rpartition(".")
     if projection in ("from_target", "from_source"):
         attention = network.get_submodule(module)
         assert isinstance(attention, CrossModalAttention)

@@ -76,12 +76,11 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         return {key: unet_kwargs[key] for key in PLAN_KEYS} | layers | {"features_per_stage": features}
 
     def initialize(self) -> None:
-        if self.label_manager.has_regions:
-            raise ValueError(
-                "This dataset has region-based labels (a label in dataset.json is a list). H2ASeg's target-aware "
-                "weighting needs class probabilities with a background: declare plain integer labels instead."
-            )
+        """As nnU-Net's; the network learns whether labels are regions, which its builder is not told."""
         super().initialize()
+        network = self.network.module if self.is_ddp else self.network
+        network = getattr(network, "_orig_mod", network)  # torch.compile wraps it
+        network.decoder.seg_layers.set_regions(self.label_manager.has_regions)
 
     def _get_deep_supervision_scales(self) -> list[list[float]] | None:
         """One scale per stage, the deepest included: its prediction drives TAMW (nnU-Net leaves the deepest out).

@@ -1,19 +1,78 @@
 import torch
+from torch import nn
 
-from h2aseg_nnunet.network.decoder import tumor_and_background
+from h2aseg_nnunet.network.decoder import tumor_probability
+from h2aseg_nnunet.network.h2aseg import H2ASeg
+
+
+def make(num_classes=2, regions=False):
+    torch.manual_seed(0)
+    return H2ASeg(
+        2, 3, [4, 8, 8], nn.Conv3d, 3, 2, num_classes, patch_size=(8, 8, 8), deep_supervision=True, regions=regions
+    )
 
 
 def test_every_foreground_class_is_tumor():
     logits = torch.log(torch.tensor([0.5, 0.2, 0.3])).reshape(1, 3, 1, 1)
 
-    tumor, background = tumor_and_background(logits)
+    probability = tumor_probability(logits)
 
-    torch.testing.assert_close(tumor.flatten(), torch.tensor([0.5]))
-    torch.testing.assert_close(background.flatten(), torch.tensor([0.5]))
-    assert tumor.shape == background.shape == (1, 1, 1, 1)
+    torch.testing.assert_close(probability.flatten(), torch.tensor([0.5]))
+    assert probability.shape == (1, 1, 1, 1)
 
 
 def test_two_classes_give_the_softmax():
     logits = torch.randn(2, 2, 3, 4, 5)
 
-    torch.testing.assert_close(torch.cat(tumor_and_background(logits)[::-1], dim=1), logits.softmax(1))
+    torch.testing.assert_close(tumor_probability(logits), logits.softmax(1)[:, 1:])
+
+
+def test_the_largest_region_is_tumor():
+    """Sigmoids of 0, log 3 and -1 are 0.5, 0.75 and 0.27; they do not add to 1."""
+    logits = torch.tensor([0.0, 3.0, 0.36788]).log().reshape(1, 3, 1, 1)
+    logits[0, 0] = 0.0
+
+    torch.testing.assert_close(tumor_probability(logits, regions=True).flatten(), torch.tensor([0.75]))
+
+
+def test_classes_and_regions_of_the_same_weights_predict_differently():
+    classes, regions = make(num_classes=3), make(num_classes=3, regions=True)
+    weights = {name: value for name, value in classes.state_dict().items() if name != "decoder.seg_layers.regions"}
+    regions.load_state_dict(weights | {"decoder.seg_layers.regions": torch.tensor(True)})
+    x = torch.randn(1, 2, 8, 8, 8)
+
+    *finer, deepest = classes(x)
+    *finer_regions, deepest_regions = regions(x)
+
+    assert torch.equal(deepest, deepest_regions)  # no TAMW before it
+    assert not any(torch.allclose(a, b) for a, b in zip(finer, finer_regions, strict=True))
+
+
+def test_regions_travel_with_the_weights():
+    trained, rebuilt = make(num_classes=3, regions=True), make(num_classes=3)
+    x = torch.randn(1, 2, 8, 8, 8)
+
+    rebuilt.load_state_dict(trained.state_dict())
+
+    assert rebuilt.decoder.seg_layers.has_regions
+    assert all(torch.equal(a, b) for a, b in zip(trained(x), rebuilt(x), strict=True))
+    rebuilt.load_state_dict(make(num_classes=3).state_dict())
+    assert not rebuilt.decoder.seg_layers.has_regions
+
+
+def test_set_regions_is_stored():
+    network = make(num_classes=3)
+
+    network.decoder.seg_layers.set_regions(True)
+
+    assert network.state_dict()["decoder.seg_layers.regions"].item() is True
+    assert network.decoder.seg_layers.has_regions
+
+
+def test_a_single_output_is_a_region():
+    network = make(num_classes=1)
+
+    logits = network(torch.randn(1, 2, 8, 8, 8))
+
+    assert network.decoder.seg_layers.has_regions
+    assert [tuple(stage.shape) for stage in logits] == [(1, 1, 8, 8, 8), (1, 1, 4, 4, 4), (1, 1, 2, 2, 2)]

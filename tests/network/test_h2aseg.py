@@ -219,7 +219,7 @@ def test_keys_of_the_stock_unets_are_accepted(unet, blocks):
         ({"features_per_stage": [4, 8]}, r"features_per_stage=\[4, 8\]"),
         ({"features_per_stage": [2, 8, 8]}, "at least 4"),
         ({"n_stages": 1, "features_per_stage": [4]}, "n_stages=1"),
-        ({"num_classes": 1}, "num_classes=1"),
+        ({"num_classes": 0}, "num_classes=0"),
         ({"kernel_sizes": [[3, 3, 3]]}, "kernel_sizes"),
         ({"kernel_sizes": 2}, "even extents"),
         ({"strides": [2, 2, 2]}, "must keep full resolution"),

@@ -10,16 +10,17 @@ def make(dtype=torch.float64, size=(3, 4, 5)):
     ct, pet = torch.randn(2, 2, 4, *size, dtype=dtype)
     decoder = torch.randn(2, 8, *size, dtype=dtype)
     tumor = torch.rand(2, 1, *size, dtype=dtype)
-    return tamw, {"ct": ct, "pet": pet, "decoder": decoder, "tumor": tumor, "background": 1 - tumor}
+    return tamw, {"ct": ct, "pet": pet, "decoder": decoder, "tumor": tumor}
 
 
-def literal(tamw, ct, pet, decoder, tumor, background):
+def literal(tamw, ct, pet, decoder, tumor):
     """The release's formula: three full copies of all features, weighted and added."""
 
     def gains(attention, copy):
         pooled = copy.mean(dim=(2, 3, 4))
         return attention.fc2(attention.fc1(pooled).tanh()).tanh()[:, :, None, None, None]
 
+    background = 1 - tumor
     whole = torch.cat([ct, pet, decoder], 1)
     in_tumor = torch.cat([ct * tumor, pet * tumor, decoder], 1)
     in_background = torch.cat([ct * background, pet * background, decoder], 1)

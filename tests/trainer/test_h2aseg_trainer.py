@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
+from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
@@ -146,16 +147,33 @@ def test_a_single_channel_dataset_is_refused(plans):
         build(plans, num_input_channels=1)
 
 
-def test_region_labels_are_refused(make_trainer):
-    dataset = {
-        "channel_names": {"0": "CT", "1": "PET"},
-        "labels": {"background": 0, "whole": [1, 2], "core": 2},
-        "regions_class_order": [1, 2],
-        "file_ending": ".nii.gz",
-    }
+REGIONS = {
+    "channel_names": {"0": "CT", "1": "PET"},
+    "labels": {"background": 0, "whole": [1, 2], "core": 2},
+    "regions_class_order": [1, 2],
+    "file_ending": ".nii.gz",
+}
 
-    with pytest.raises(ValueError, match="region-based labels"):
-        make_trainer(dataset=dataset).initialize()
+
+def test_the_network_learns_from_the_dataset_whether_labels_are_regions(make_trainer):
+    for dataset, has_regions in (({}, False), ({"dataset": REGIONS}, True)):
+        trainer = make_trainer(**dataset)
+        trainer.initialize()
+        assert trainer.network.decoder.seg_layers.has_regions == has_regions
+
+
+def test_pretrained_weights_of_classes_leave_regions_regions(make_trainer, tmp_path):
+    """nnU-Net takes over everything but the heads; what the heads stand for stays with them."""
+    classes, regions = make_trainer(), make_trainer(dataset=REGIONS)
+    classes.initialize()
+    regions.initialize()
+    classes.save_checkpoint(str(tmp_path / "checkpoint.pth"))
+
+    load_pretrained_weights(regions.network, str(tmp_path / "checkpoint.pth"))
+
+    assert regions.network.decoder.seg_layers.has_regions
+    given, taken = classes.network.state_dict(), regions.network.state_dict()
+    assert all(torch.equal(taken[name], given[name]) for name in given if ".seg_layers." not in name)
 
 
 def test_a_checkpoint_restores_weights_momentum_and_epoch(make_trainer, make_batch, tmp_path):
