@@ -4,6 +4,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 
 class CrossModalAttention(nn.Module):
@@ -43,24 +44,36 @@ class CrossModalAttention(nn.Module):
     def forward(self, target: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
         query_target, query_source, key_target, value_target = self.from_target(target).split(self.target_parts, -1)
         key_source, value_source = self.from_source(source).split(self.source_parts, -1)
-        from_target = self._attend(query_target, key_target, value_target, mask)
-        from_source = self._attend(query_source, key_source, value_source, mask)
+        dropout = self.dropout.p if self.training else 0.0
+        from_target = attend(query_target, key_target, value_target, mask, dropout)
+        from_source = attend(query_source, key_source, value_source, mask, dropout)
         return self.dropout(self.out((from_target + from_source) / 2))
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """(b, n, t, key), (b, n, t, key), (b, n, t, c) -> (b, n, t, c): windows take the place of heads."""
-        scale = query.shape[-1] ** -0.5
-        # The fused kernels, which never store the scores, want one head size: zeros leave the scores as they are.
-        widen = value.shape[-1] - query.shape[-1]
-        query, key = F.pad(query, (0, widen)), F.pad(key, (0, widen))
-        return F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=None if mask is None else mask.unsqueeze(-2),
-            dropout_p=self.dropout.p if self.training else 0.0,
-            scale=scale,
-        )
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+    """Scaled dot-product attention in every window by itself; scores are never stored for backward.
+
+    Shape:
+        query, key: (b, n, t, k); value and output: (b, n, t, c) with c >= k; mask: (1, n, t), False at keys to ignore.
+    """
+    if dropout and query.device.type != "cuda":
+        # Only CUDA's fused kernels know dropout. The plain formula elsewhere keeps every score several times.
+        return checkpoint(_attend, query, key, value, mask, dropout, use_reentrant=False)
+    return _attend(query, key, value, mask, dropout)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    scale = query.shape[-1] ** -0.5
+    # Windows take the place of heads. The fused kernels want one head size: zeros leave the scores as they are.
+    widen = value.shape[-1] - query.shape[-1]
+    return F.scaled_dot_product_attention(
+        F.pad(query, (0, widen)),
+        F.pad(key, (0, widen)),
+        value,
+        attn_mask=None if mask is None else mask.unsqueeze(-2),
+        dropout_p=dropout,
+        scale=scale,
+    )
 
 
 class BidirectionalAttention(nn.Module):

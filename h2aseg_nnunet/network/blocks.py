@@ -1,31 +1,27 @@
-"""Convolutional building blocks: instance norm, PReLU and the residual blocks of encoder and decoder."""
+"""Convolutional building blocks: interpolation and the residual blocks of encoder and decoder."""
 
 from collections.abc import Sequence
-from math import prod
 
+import torch
 from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim, get_matching_dropout
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from h2aseg_nnunet.network.norm_prelu import norm_prelu, norm_prelu_convs
 
 ConvOp = type[nn.Conv2d] | type[nn.Conv3d]
 INTERPOLATION_MODES = {2: "bilinear", 3: "trilinear"}
 
 
-def normalize(x: Tensor) -> Tensor:
-    """Instance norm as H2ASeg uses it everywhere: eps 1e-5, no affine, no running statistics.
-
-    A map of a single position gives zero, as the formula says; torch refuses it.
-    """
-    if prod(x.shape[2:]) == 1:
-        return x - x  # not a constant: every parameter keeps its place in the graph
-    return F.instance_norm(x, eps=1e-5)
-
-
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """(b, c, *) -> (b, c, *size) by linear interpolation whose corner voxels coincide (align_corners)."""
+    """(b, c, *) -> (b, c, *size) by linear interpolation whose corner voxels coincide (align_corners).
+
+    Keeps x's type under autocast, which would make the largest maps of the network float32.
+    """
     if tuple(x.shape[2:]) == tuple(size):
         return x
-    return F.interpolate(x, size=tuple(size), mode=INTERPOLATION_MODES[x.ndim - 2], align_corners=True)
+    with torch.autocast(x.device.type, enabled=False):
+        return F.interpolate(x, size=tuple(size), mode=INTERPOLATION_MODES[x.ndim - 2], align_corners=True)
 
 
 def make_conv(
@@ -54,7 +50,7 @@ class NormPReLU(nn.Module):
         self.activation = nn.PReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(normalize(x))
+        return norm_prelu(x, self.activation.weight)
 
 
 class StemBlock(nn.Module):
@@ -108,13 +104,12 @@ class ResidualBlock(nn.Module):
         self.activation1 = nn.PReLU()
         self.conv1 = make_conv(conv_op, in_channels, out_channels, kernel_size, stride, bias=conv_bias)
         self.dropout = make_dropout(conv_op, dropout)
-        self.norm_activation2 = NormPReLU()
+        self.activation2 = nn.PReLU()
         self.conv2 = make_conv(conv_op, out_channels, out_channels, kernel_size, bias=conv_bias)
         self.activation_skip = nn.PReLU()
         self.conv_skip = make_conv(conv_op, in_channels, out_channels, kernel_size, stride, bias=conv_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        normalized = normalize(x)
-        main = self.dropout(self.conv1(self.activation1(normalized)))
-        main = self.conv2(self.norm_activation2(main))
-        return main + self.conv_skip(self.activation_skip(normalized))
+        main, skip = norm_prelu_convs(x, [self.activation1, self.activation_skip], [self.conv1, self.conv_skip])
+        (main,) = norm_prelu_convs(self.dropout(main), [self.activation2], [self.conv2])
+        return main + skip

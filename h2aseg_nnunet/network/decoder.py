@@ -1,12 +1,14 @@
 """Decoder: at each stage up-sample, weigh by TAMW, refine, and predict logits."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from h2aseg_nnunet.network.blocks import NormPReLU, ResidualBlock, make_conv, resize
+from h2aseg_nnunet.network.blocks import ResidualBlock, make_conv, resize
 from h2aseg_nnunet.network.encoder import Encoder
+from h2aseg_nnunet.network.norm_prelu import norm_prelu_convs
 from h2aseg_nnunet.network.tamw import TAMW
 
 
@@ -16,11 +18,11 @@ class SegLayer(nn.Module):
     def __init__(self, encoder: Encoder, stage: int, num_classes: int):
         super().__init__()
         channels = 2 * encoder.output_channels[stage]
-        self.norm_activation = NormPReLU()
+        self.activation = nn.PReLU()
         self.conv = make_conv(encoder.conv_op, channels, num_classes, encoder.kernel_sizes[stage])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(self.norm_activation(x))
+        return norm_prelu_convs(x, [self.activation], [self.conv])[0]
 
 
 class SegLayers(nn.ModuleList):
@@ -70,9 +72,8 @@ class DecoderStage(nn.Module):
         )
 
     def forward(self, ct: Tensor, pet: Tensor, decoder: Tensor, logits: Tensor, regions: bool) -> Tensor:
-        size = ct.shape[2:]
-        tumor = tumor_probability(resize(logits, size), regions)
-        return self.block(self.tamw(ct=ct, pet=pet, decoder=resize(decoder, size), tumor=tumor))
+        tumor = tumor_probability(logits, ct.shape[2:], regions)
+        return self.block(self.tamw(ct=ct, pet=pet, decoder=decoder, tumor=tumor))
 
 
 class Decoder(nn.Module):
@@ -120,12 +121,15 @@ class Decoder(nn.Module):
         return logits[::-1] if self.deep_supervision else logits[-1]
 
 
-def tumor_probability(logits: Tensor, regions: bool = False) -> Tensor:
-    """(b, num_classes, *) -> (b, 1, *): probability of anything but background.
+def tumor_probability(logits: Tensor, size: Sequence[int], regions: bool = False) -> Tensor:
+    """(b, num_classes, *) -> (b, 1, *size): probability of anything but background, from up-sampled logits.
 
     Classes: 1 - p(background), every foreground class is target; with the release's two classes this is its softmax.
     Regions: the largest region's probability, for regions may lie within one another.
     """
     if regions:
-        return logits.amax(dim=1, keepdim=True).sigmoid()
-    return logits.softmax(dim=1)[:, 1:].sum(dim=1, keepdim=True)
+        return resize(logits, size).amax(dim=1, keepdim=True).sigmoid()
+    if logits.shape[1] == 2:  # interpolation is linear: one map of differences is enough
+        return resize(logits[:, 1:] - logits[:, :1], size).sigmoid()
+    logits = resize(logits, size)
+    return (logits[:, 1:].logsumexp(dim=1, keepdim=True) - logits[:, :1]).sigmoid()

@@ -24,7 +24,7 @@ _STEM = {  # position in the release's sequences, which count norm, activation a
 _RESIDUAL = {
     "activation1": "conv_block.1",
     "conv1": "conv_block.2",
-    "norm_activation2.activation": "conv_block.5",
+    "activation2": "conv_block.5",
     "conv2": "conv_block.6",
     "activation_skip": "conv_skip.1",
     "conv_skip": "conv_skip.2",
@@ -111,7 +111,7 @@ def release_names(network: H2ASeg) -> dict[str, list[str]]:
         elif encoder_stage.interaction is not None:
             modules |= _attention(f"{ours}.interaction", theirs)
     for i, stage in enumerate(reversed(_stages(n_stages))):
-        modules[f"decoder.seg_layers.{i}.norm_activation.activation"] = (f"decoder.output{stage}.conv.1",)
+        modules[f"decoder.seg_layers.{i}.activation"] = (f"decoder.output{stage}.conv.1",)
         modules[f"decoder.seg_layers.{i}.conv"] = (f"decoder.output{stage}.conv.2",)
         if stage == n_stages:
             continue  # the deepest stage has a head only

@@ -1,7 +1,12 @@
 """TAMW: weigh CT, PET and decoder features by what the coarser prediction calls tumour and background."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from h2aseg_nnunet.network.blocks import resize
 
 
 class ChannelGains(nn.Module):
@@ -23,20 +28,22 @@ class ChannelGains(nn.Module):
 class TAMW(nn.Module):
     """Target-Aware Modality Weighting in closed form.
 
-    The release builds three weighted copies of all features and adds them. Collected by feature this is
-    ct * (1 + w1 p1 - w0 p0), the same for PET, and decoder * (1 + w1 - w0), with w1 and w0 the gains of tumour and
-    background. With p0 = 1 - p1 one map is enough: ct * (1 - w0 + (w1 + w0) p1), and ct pooled over background is its
-    mean less that over the tumour. The same numbers without a weighted copy of any map.
+    The release builds three weighted copies of all features and adds them. The same numbers come from less:
+    - Collected by feature, the sum is ct * (1 + w1 p1 - w0 p0), the same for PET, and decoder * (1 + w1 - w0), with
+      w1 and w0 the gains of tumour and background. No weighted copy of any map is needed.
+    - With p0 = 1 - p1 one map is enough: ct * (1 - w0 + (w1 + w0) p1), and ct pooled over background is its mean
+      less that over the tumour.
+    - Interpolation is linear: the coarser decoder's features are weighted and averaged at their own resolution.
 
-    Pooling runs in float32 under autocast: a sum over a million voxels leaves float16's range.
+    Pooling adds up in float32 under autocast: a sum over a million voxels leaves float16's range.
 
     Args:
         skip_channels: Features c_l of each stream at this stage.
         decoder_channels: Features 2 c_(l+1) of the coarser decoder stage.
 
     Shape:
-        ct, pet: (b, c_l, *); decoder: (b, 2 c_(l+1), *), already up-sampled; tumor: (b, 1, *), the
-        coarser stage's tumour probability p1, already up-sampled. Output: (b, 2 c_l + 2 c_(l+1), *), CT, PET, decoder.
+        ct, pet: (b, c_l, *); decoder: (b, 2 c_(l+1), *) at the coarser resolution; tumor: (b, 1, *), the coarser
+        stage's tumour probability p1, up-sampled. Output: (b, 2 c_l + 2 c_(l+1), *), CT, PET, decoder.
 
     Reference:
         Lu et al., H2ASeg, arXiv:2403.18339.
@@ -49,14 +56,14 @@ class TAMW(nn.Module):
         self.background_gains = ChannelGains(sum(self.parts))
 
     def forward(self, ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor) -> Tensor:
+        tumor = tumor.to(ct.dtype)
         w1, w0 = self.gains(ct=ct, pet=pet, decoder=decoder, tumor=tumor)
         w1, w0 = self._split(w1, like=ct), self._split(w0, like=ct)
-        tumor = tumor.to(ct.dtype)
         return torch.cat(
             [
                 ct * torch.addcmul(1 - w0[0], w1[0] + w0[0], tumor),
                 pet * torch.addcmul(1 - w0[1], w1[1] + w0[1], tumor),
-                decoder * (1 + w1[2] - w0[2]),
+                resize(decoder * (1 + w1[2] - w0[2]), ct.shape[2:]),
             ],
             dim=1,
         )
@@ -64,21 +71,34 @@ class TAMW(nn.Module):
     def gains(self, ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor) -> tuple[Tensor, Tensor]:
         """Gains w1 of tumour and w0 of background, (b, channels) each, channels in the order CT, PET, decoder."""
         with torch.autocast(ct.device.type, enabled=False):
-            whole = [_mean(features) for features in (ct, pet, decoder)]
-            in_tumor = [_mean(ct, tumor), _mean(pet, tumor), whole[2]]
-            in_background = [whole[0] - in_tumor[0], whole[1] - in_tumor[1], whole[2]]
-            return self.tumor_gains(torch.cat(in_tumor, 1)), self.background_gains(torch.cat(in_background, 1))
+            ct_mean, pet_mean, decoder_mean = _mean(ct), _mean(pet), _mean_of_resized(decoder, ct.shape[2:])
+            ct_in_tumor, pet_in_tumor = _mean(ct * tumor), _mean(pet * tumor)
+            in_tumor = torch.cat([ct_in_tumor, pet_in_tumor, decoder_mean], 1)
+            in_background = torch.cat([ct_mean - ct_in_tumor, pet_mean - pet_in_tumor, decoder_mean], 1)
+            return self.tumor_gains(in_tumor), self.background_gains(in_background)
 
     def _split(self, gains: Tensor, like: Tensor) -> tuple[Tensor, ...]:
         """(b, channels) -> gains of CT, PET and decoder features, ready to be multiplied with maps."""
         return gains.to(like.dtype).reshape(*gains.shape, *[1] * (like.ndim - 2)).split(self.parts, dim=1)
 
 
-def _mean(features: Tensor, probability: Tensor | None = None) -> Tensor:
-    """(b, c, *) -> (b, c): mean over all positions, weighted by a probability map (b, 1, *) if there is one."""
-    features = features.flatten(2)
-    features = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
-    if probability is None:
-        return features.mean(-1)
-    weights = probability.flatten(2).to(features.dtype) / features.shape[-1]
-    return torch.bmm(features, weights.transpose(1, 2)).squeeze(-1)
+def _mean(features: Tensor) -> Tensor:
+    """(b, c, *) -> (b, c): mean over all positions, added up and returned in float32 at least."""
+    return features.flatten(2).mean(-1, dtype=_at_least_float32(features))
+
+
+def _mean_of_resized(features: Tensor, size: Sequence[int]) -> Tensor:
+    """(b, c, *) -> (b, c): mean over all positions of `resize(features, size)`, which is not computed.
+
+    Along each axis, the mean of an interpolation is a weighted mean of what is interpolated.
+    """
+    means = features.to(_at_least_float32(features))
+    for extent, resized in zip(reversed(features.shape[2:]), reversed(size), strict=True):
+        positions = torch.eye(extent, dtype=means.dtype, device=means.device).unsqueeze(0)
+        weights = F.interpolate(positions, size=resized, mode="linear", align_corners=True).mean(-1).squeeze(0)
+        means = means @ weights
+    return means
+
+
+def _at_least_float32(features: Tensor) -> torch.dtype:
+    return torch.promote_types(features.dtype, torch.float32)

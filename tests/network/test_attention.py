@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
-from h2aseg_nnunet.network.attention import BidirectionalAttention, CrossModalAttention, GlobalAttention
+from h2aseg_nnunet.network.attention import BidirectionalAttention, CrossModalAttention, GlobalAttention, attend
 
 
 def literal(attention: CrossModalAttention, target: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
@@ -81,3 +82,34 @@ def test_dropout_acts_in_training_only():
 def test_too_few_channels_are_refused():
     with pytest.raises(ValueError, match=r"channels=2.*reduction=4"):
         CrossModalAttention(2, reduction=4)
+
+
+def test_dropout_is_the_same_in_recomputation():
+    """Outside CUDA scores with dropout are computed again in backward: with the same random numbers."""
+    query, key = torch.randn(2, 1, 3, 5, 4, dtype=torch.float64)
+    value = torch.randn(1, 3, 5, 8, dtype=torch.float64)
+    inputs = [x.requires_grad_() for x in (query, key, value)]
+
+    torch.manual_seed(1)
+    given = attend(*inputs, dropout=0.5)
+    torch.manual_seed(1)
+    expected = F.scaled_dot_product_attention(query, key, value, dropout_p=0.5)
+
+    torch.testing.assert_close(given, expected)
+    weights = torch.randn_like(given)
+    for a, b in zip(
+        torch.autograd.grad(given, inputs, weights), torch.autograd.grad(expected, inputs, weights), strict=True
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_scores_are_not_kept_for_backward():
+    tokens = torch.randn(1, 4, 64, 8, requires_grad=True)
+
+    def keep(tensor):
+        assert tensor.shape[-1] != 64, "scores (b, n, t, t) are kept"
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        attend(tokens, tokens, tokens, dropout=0.5)
+        attend(tokens, tokens, tokens)

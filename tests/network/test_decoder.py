@@ -1,6 +1,7 @@
 import torch
 from torch import nn
 
+from h2aseg_nnunet.network.blocks import resize
 from h2aseg_nnunet.network.decoder import tumor_probability
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 
@@ -15,7 +16,7 @@ def make(num_classes=2, regions=False):
 def test_every_foreground_class_is_tumor():
     logits = torch.log(torch.tensor([0.5, 0.2, 0.3])).reshape(1, 3, 1, 1)
 
-    probability = tumor_probability(logits)
+    probability = tumor_probability(logits, logits.shape[2:])
 
     torch.testing.assert_close(probability.flatten(), torch.tensor([0.5]))
     assert probability.shape == (1, 1, 1, 1)
@@ -24,7 +25,15 @@ def test_every_foreground_class_is_tumor():
 def test_two_classes_give_the_softmax():
     logits = torch.randn(2, 2, 3, 4, 5)
 
-    torch.testing.assert_close(tumor_probability(logits), logits.softmax(1)[:, 1:])
+    torch.testing.assert_close(tumor_probability(logits, logits.shape[2:]), logits.softmax(1)[:, 1:])
+
+
+def test_two_classes_are_up_sampled_as_logits():
+    logits = torch.randn(2, 2, 3, 4, 5, dtype=torch.float64)
+
+    expected = resize(logits, (6, 7, 9)).softmax(1)[:, 1:]
+
+    torch.testing.assert_close(tumor_probability(logits, (6, 7, 9)), expected)
 
 
 def test_the_largest_region_is_tumor():
@@ -32,7 +41,9 @@ def test_the_largest_region_is_tumor():
     logits = torch.tensor([0.0, 3.0, 0.36788]).log().reshape(1, 3, 1, 1)
     logits[0, 0] = 0.0
 
-    torch.testing.assert_close(tumor_probability(logits, regions=True).flatten(), torch.tensor([0.75]))
+    torch.testing.assert_close(
+        tumor_probability(logits, logits.shape[2:], regions=True).flatten(), torch.tensor([0.75])
+    )
 
 
 def test_classes_and_regions_of_the_same_weights_predict_differently():

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from h2aseg_nnunet.network.blocks import resize
 from h2aseg_nnunet.network.tamw import TAMW
 
 
@@ -35,6 +36,15 @@ def test_closed_form_equals_the_formula():
     tamw, inputs = make()
 
     torch.testing.assert_close(tamw(**inputs), literal(tamw, **inputs), rtol=1e-10, atol=1e-12)
+
+
+def test_a_coarser_decoder_counts_as_if_up_sampled_first():
+    tamw, inputs = make(size=(4, 6, 7))
+    inputs["decoder"] = torch.randn(2, 8, 2, 3, 4, dtype=torch.float64)
+
+    up_sampled = inputs | {"decoder": resize(inputs["decoder"], (4, 6, 7))}
+
+    torch.testing.assert_close(tamw(**inputs), literal(tamw, **up_sampled), rtol=1e-10, atol=1e-12)
 
 
 def test_zero_gains_leave_features_as_they_are():
