@@ -72,7 +72,10 @@ if __name__ == "__main__":  # nnU-Net imports this file when nnUNet_extTrainer p
         ],
         # _nnunet_ext has no __init__.py, so find_packages leaves it out; named, it is in every kind of install
         packages=[*find_packages(include=["h2aseg_nnunet*"]), "h2aseg_nnunet._nnunet_ext"],
-        package_data={"h2aseg_nnunet": ["_startup/*"]},  # puts them into the sdist
+        package_data={
+            "h2aseg_nnunet": ["_startup/*"],  # puts them into the sdist
+            "h2aseg_nnunet.report": ["templates/*"],
+        },
         python_requires=">=3.10",
         install_requires=[
             "nnunetv2>=2.8,<3",  # the framework; from 2.8 on it searches nnUNet_extTrainer for trainers
@@ -80,16 +83,25 @@ if __name__ == "__main__":  # nnU-Net imports this file when nnUNet_extTrainer p
             "dynamic-network-architectures>=0.4",  # building blocks and weight initialization of nnU-Net's networks
             "batchgenerators>=0.25",  # nnU-Net's augmentation workers, which the trainers inherit
             "simpleitk>=2.2",  # reads and writes images in physical space
+            "nibabel",  # notices damaged NIfTI files, which SimpleITK reads without a word
+            "scikit-learn>=1.1",  # stratified folds grouped by patient
             "numpy>=1.24",  # nnU-Net's own lower bound
             "einops",  # reshapes with named axes
             "matplotlib",  # pictures
+            "contourpy",  # outlines of masks; matplotlib draws its contours with it
+            "pillow",  # PNG and JPEG inside the report's pages
+            "jinja2",  # the report's pages; escapes every text put into them
+            "connected-components-3d>=3.18",  # lesions, with the connectivity and library of the AutoPET challenges
             "scipy",  # blurring and distance transforms of the phantoms
             "tqdm",  # progress bars
         ],
         extras_require={
+            # HD95 and surface Dice; not above, because new releases of it would replace the torch that a machine has
+            "surface": ["monai>=1.3"],
             "test": [
                 "pytest",
                 "hypothesis",  # random plans
+                "monai>=1.3",  # as under surface
                 "ruff>=0.17,<0.18",  # a newer minor version may format differently
                 "mypy",  # types, where pyproject.toml says they pay
             ],

@@ -54,4 +54,4 @@ def test_interruption_says_how_to_go_on(monkeypatch, capsys):
     monkeypatch.setattr(run_demo, "run_demo", interrupt)
 
     assert cli.main(["demo"]) == 130
-    assert "the same command goes on from here" in capsys.readouterr().err
+    assert "run the same command again" in capsys.readouterr().err

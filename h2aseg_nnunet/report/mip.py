@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from h2aseg_nnunet.evaluation.metrics import dice
 from h2aseg_nnunet.files import replacing
+from h2aseg_nnunet.report.views import CORONAL, SAGITTAL, View
 
 # Two colours of Okabe and Ito that stay apart for colour-blind readers and on grey; the dashes stay apart in print.
 REFERENCE_STYLE = {"color": "#0072B2", "linewidth": 1.4, "linestyle": "solid"}
@@ -36,16 +37,6 @@ class Case(NamedTuple):
     spacing_mm: tuple[float, float, float]
 
 
-class View(NamedTuple):
-    """A projection along one axis, with the sides of the patient at the reader's left and right."""
-
-    projected_axis: int
-    left: str
-    right: str
-
-
-CORONAL = View(projected_axis=1, left="R", right="L")
-SAGITTAL = View(projected_axis=2, left="A", right="P")
 VIEWS = (CORONAL, SAGITTAL)
 
 
@@ -94,14 +85,14 @@ def mip_figure(cases: Sequence[Case], max_suv: float = 10.0) -> Figure:
 
 def _view_size_mm(case: Case, view: View) -> tuple[float, float]:
     """Width and height of a projection."""
-    height, width = np.delete(np.multiply(case.pet_suv.shape, case.spacing_mm), view.projected_axis)
+    height, width = np.delete(np.multiply(case.pet_suv.shape, case.spacing_mm), view.axis)
     return float(width), float(height)
 
 
 def _draw_view(axes: Axes, case: Case, view: View, max_suv: float) -> AxesImage:
     width_mm, height_mm = _view_size_mm(case, view)
     image = axes.imshow(
-        case.pet_suv.max(axis=view.projected_axis),
+        case.pet_suv.max(axis=view.axis),
         cmap="gray_r",
         vmin=0,
         vmax=max_suv,
@@ -122,10 +113,10 @@ def _outline(axes: Axes, case: Case, mask: NDArray, view: View, style: dict) -> 
         raise ValueError(f"{case.name}: a mask of shape {mask.shape} does not fit PET of shape {case.pet_suv.shape}.")
     if not mask.any():
         return  # contour warns of a level that it cannot find
-    shadow = np.pad(mask.astype(bool).any(axis=view.projected_axis), 1)  # closes outlines at the image's border
+    shadow = np.pad(mask.astype(bool).any(axis=view.axis), 1)  # closes outlines at the image's border
     z_mm, x_mm = (
         (np.arange(n) - 0.5) * spacing  # centres of the padded image's pixels
-        for n, spacing in zip(shadow.shape, np.delete(case.spacing_mm, view.projected_axis), strict=True)
+        for n, spacing in zip(shadow.shape, np.delete(case.spacing_mm, view.axis), strict=True)
     )
     axes.contour(
         x_mm,
