@@ -34,6 +34,8 @@ class SegLayers(nn.ModuleList):
     weights, and nnU-Net's -pretrained_weights leaves it alone as it does the heads.
     """
 
+    regions: Tensor
+
     def __init__(self, encoder: Encoder, num_classes: int, regions: bool):
         deepest_first = range(len(encoder.output_channels) - 1, -1, -1)
         super().__init__(SegLayer(encoder, stage, num_classes) for stage in deepest_first)

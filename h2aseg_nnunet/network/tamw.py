@@ -57,8 +57,8 @@ class TAMW(nn.Module):
 
     def forward(self, ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor) -> Tensor:
         tumor = tumor.to(ct.dtype)
-        w1, w0 = self.gains(ct=ct, pet=pet, decoder=decoder, tumor=tumor)
-        w1, w0 = self._split(w1, like=ct), self._split(w0, like=ct)
+        tumor_gains, background_gains = self.gains(ct=ct, pet=pet, decoder=decoder, tumor=tumor)
+        w1, w0 = self._split(tumor_gains, like=ct), self._split(background_gains, like=ct)
         return torch.cat(
             [
                 ct * torch.addcmul(1 - w0[0], w1[0] + w0[0], tumor),

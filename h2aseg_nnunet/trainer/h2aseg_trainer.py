@@ -3,6 +3,7 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -13,6 +14,7 @@ from h2aseg_nnunet.files import replacing
 from h2aseg_nnunet.modalities import assign_channels
 from h2aseg_nnunet.network.encoder import stage_sizes
 from h2aseg_nnunet.network.h2aseg import H2ASeg
+from h2aseg_nnunet.trainer.tamw_log import as_line, log_gains, measure_gains
 
 H2ASEG_CLASS = f"{H2ASeg.__module__}.{H2ASeg.__name__}"
 PLAN_KEYS = ("n_stages", "features_per_stage", "conv_op", "kernel_sizes", "strides", "conv_bias")
@@ -28,6 +30,7 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
     """
 
     features_divisor = 4
+    _last_validation_data: torch.Tensor | None = None
 
     @classmethod
     def build_network_architecture(
@@ -100,6 +103,31 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
             loss.weight_factors = halving_weights(len(loss.weight_factors))
         return loss
 
+    def train_step(self, batch: dict) -> dict:
+        """As nnU-Net's.
+
+        Raises:
+            ValueError: If an image holds NaN or infinite values, which would make every weight NaN and go unnoticed.
+        """
+        step = super().train_step(batch)
+        if not np.isfinite(step["loss"]):
+            _refuse_images_that_are_not_finite(batch)  # else float16 overflowed, which nnU-Net's loss scaling mends
+        return step
+
+    def validation_step(self, batch: dict) -> dict:
+        """As nnU-Net's; the epoch's last batch shows how the modalities are weighted."""
+        self._last_validation_data = batch["data"]
+        return super().validation_step(batch)
+
+    def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
+        """As nnU-Net's; logs the mean TAMW gains too (tamw_log.py)."""
+        super().on_validation_epoch_end(val_outputs)
+        if self.local_rank == 0 and self._last_validation_data is not None:
+            gains = measure_gains(self.network, self._last_validation_data, self.device)
+            log_gains(self.logger, gains, self.current_epoch)
+            self.print_to_log_file(as_line(gains))
+        self._last_validation_data = None
+
     def save_checkpoint(self, filename: str) -> None:
         """As nnU-Net's, but a process killed while writing leaves the previous checkpoint whole."""
         if self.local_rank != 0 or self.disable_checkpointing:
@@ -123,6 +151,15 @@ class nnUNetTrainerH2ASeg_L(nnUNetTrainerH2ASeg):
     """Twice as wide: each stream has half of the plan's features."""
 
     features_divisor = 2
+
+
+def _refuse_images_that_are_not_finite(batch: dict) -> None:
+    cases = [case for case, image in zip(batch["keys"], batch["data"], strict=True) if not image.isfinite().all()]
+    if cases:
+        raise ValueError(
+            f"{', '.join(cases)}: NaN or infinite values in the preprocessed images. Replace them in the images, then "
+            "run nnUNetv2_plan_and_preprocess again. Checkpoints written so far are good: --c continues from them."
+        )
 
 
 def _check_readable(checkpoint_file: str) -> None:
