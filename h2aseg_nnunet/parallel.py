@@ -4,9 +4,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 import SimpleITK
@@ -33,23 +34,39 @@ def in_parallel(
         yield from ((item, work(item)) for item in items)
         return
     context = multiprocessing.get_context("spawn")  # ITK's threads do not survive a fork
+    others = multiprocessing.active_children()
     with ProcessPoolExecutor(num_processes, context, _start_worker, (num_processes,)) as pool:
-        waiting = {pool.submit(work, item): item for item in items}
+        with _ctrl_c_ignored():  # workers start here and inherit it: Ctrl-C is the main process's alone
+            waiting = {pool.submit(work, item): item for item in items}
         try:
             for future in as_completed(waiting):
                 yield waiting[future], future.result()
         except BrokenProcessPool as error:
             raise RuntimeError(
-                "A process was killed, most likely for want of memory. Run the same command again with "
-                "fewer processes (-np)."
+                "A process was killed, most likely for want of memory. Run the same command again "
+                "with fewer processes (-np)."
             ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+        except BaseException:  # Ctrl-C, a full disk: no item is worth waiting for
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()).difference(others):
+                worker.terminate()
+            raise
+
+
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # where Python does not let it be changed
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _start_worker(num_processes: int) -> None:
-    """Share the cores, leave Ctrl-C to the main process, and end when it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Share the cores, and end with the main process."""
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(max(1, (os.cpu_count() or 1) // num_processes))
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

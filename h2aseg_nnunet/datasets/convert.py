@@ -1,19 +1,11 @@
 """Carrying a plan out: every case in parallel, resumable, then dataset.json, folds and a summary."""
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-import SimpleITK
 from tqdm import tqdm
 
 from h2aseg_nnunet.datasets.convert_case import Record, convert_case, fingerprint
@@ -29,6 +21,7 @@ from h2aseg_nnunet.datasets.nnunet_raw import (
 )
 from h2aseg_nnunet.datasets.plan import Case, Options, Plan
 from h2aseg_nnunet.datasets.splits import Study, choose_folds
+from h2aseg_nnunet.parallel import in_parallel
 
 DEFAULT_PROCESSES = 4
 
@@ -86,7 +79,7 @@ def convert(
     todo = [case for case in plan.cases if case.name not in records]
     bar = tqdm(total=len(plan.cases), initial=len(plan.cases) - len(todo), desc="Converting", unit="case")
     work = partial(convert_case, labels=plan.labels, one_grid=plan.one_grid, options=options, raw=raw)
-    with bar, closing(_in_parallel(work, todo, num_processes)) as finished:
+    with bar, closing(in_parallel(work, todo, num_processes)) as finished:
         for case, record in finished:
             records[case.name] = record
             _save(raw, state, records)
@@ -145,57 +138,3 @@ def _publish(
     folds, notes = choose_folds(studies, plan.folds)
     checksum, more_notes = publish_splits(folds, raw, state["splits_sha256"])
     return checksum, notes + more_notes
-
-
-def _in_parallel(
-    work: Callable[[Case], Record], cases: list[Case], num_processes: int
-) -> Generator[tuple[Case, Record], None, None]:
-    """Yield each case with its record as it is finished."""
-    num_processes = min(num_processes, len(cases))
-    if num_processes <= 1:
-        yield from ((case, work(case)) for case in cases)
-        return
-    context = multiprocessing.get_context("spawn")  # ITK's threads do not survive a fork
-    others = multiprocessing.active_children()
-    with ProcessPoolExecutor(num_processes, context, _start_worker, (num_processes,)) as pool:
-        with _ctrl_c_ignored():  # workers start here and inherit it: Ctrl-C is the main process's alone
-            waiting = {pool.submit(work, case): case for case in cases}
-        try:
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
-        except BrokenProcessPool as error:
-            raise RuntimeError(
-                "A worker process was killed, most likely for want of memory. The same command goes on from here; "
-                "give it fewer processes (-np)."
-            ) from error
-        except BaseException:  # Ctrl-C, a full disk: no case is worth waiting for, and none is left half-written
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in set(multiprocessing.active_children()).difference(others):
-                worker.terminate()
-            raise
-
-
-@contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # where Python does not let it be changed
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-
-
-def _start_worker(num_processes: int) -> None:
-    """Share the cores, and end with the main process."""
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(max(1, (os.cpu_count() or 1) // num_processes))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot stop its workers, which would write beside those of the next run."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
