@@ -44,6 +44,13 @@ def test_a_tumour_in_the_air_beside_the_body_is_found_although_the_outlines_agre
     assert "SUV 3 to 8.0 lie in the air of ct" in finding.found and finding.file == "pet"
 
 
+def test_scattered_hot_voxels_in_the_air_are_no_displaced_tumour(patient):
+    ct, pet, label = patient
+    pet[2::4, 1, 4:36:4] = 8  # 48 voxels or 3 ml, none next to another
+
+    assert check(ct, pet, label) == []
+
+
 def test_the_scanners_blur_of_a_tumour_under_the_skin_is_no_misregistration(patient):
     from scipy.ndimage import gaussian_filter
 

@@ -1,0 +1,101 @@
+"""Forward hooks that read what the decoder does. The network itself knows nothing of them and costs nothing more."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from h2aseg_nnunet.modalities import CT, PET
+from h2aseg_nnunet.network.h2aseg import H2ASeg
+from h2aseg_nnunet.network.tamw import TAMW
+
+MODALITIES = {"CT": CT, "PET": PET}
+DECODER = 2
+"""TAMW weighs three kinds of features, in this order: CT, PET, and the coarser stage's."""
+
+
+class TAMWReading(NamedTuple):
+    """What TAMW did at one stage: gains averaged over the channels of CT, PET and decoder features.
+
+    Attributes:
+        tumor: (b, 1, *), the coarser stage's tumour probability p1, at this stage's resolution.
+        w1, w0: (b, 3), gains of tumour and of background. CT and PET features are scaled by
+            1 + w1 where p1 is 1 and by 1 - w0 where it is 0, decoder features by 1 + w1 - w0 everywhere.
+    """
+
+    tumor: Tensor
+    w1: Tensor
+    w0: Tensor
+
+    def scale(self, modality: int) -> Tensor:
+        """(b, 1, *): the mean factor 1 - w0 + (w1 + w0) p1 by which features of CT or PET are scaled."""
+        shape = (-1, *[1] * (self.tumor.ndim - 1))
+        w1, w0 = self.w1[:, modality].reshape(shape), self.w0[:, modality].reshape(shape)
+        return 1 - w0 + (w1 + w0) * self.tumor
+
+
+class DecoderReadings(NamedTuple):
+    """The latest forward pass, by stage: 1 is full resolution, as in README.
+
+    Attributes:
+        logits: (b, num_classes, *) of every stage.
+        tamw: Of every stage but the deepest, which has none.
+    """
+
+    logits: dict[int, Tensor]
+    tamw: dict[int, TAMWReading]
+
+
+@contextmanager
+def reading_decoder(network: nn.Module) -> Iterator[DecoderReadings]:
+    """Fill `DecoderReadings` at every forward pass within the block; no hook is left behind, whatever happens.
+
+    Args:
+        network: H2ASeg, also as wrapped by torch.compile or DistributedDataParallel: the wrapped network's own
+            forward passes are read, not those of compiled code.
+    """
+    decoder = plain(network).decoder
+    readings = DecoderReadings({}, {})
+    with ExitStack() as hooks:
+        for stage, module in _from_deepest(decoder.stages):
+            hooks.enter_context(module.tamw.register_forward_hook(_keep_tamw(readings, stage), with_kwargs=True))
+        for stage, module in _from_deepest(decoder.seg_layers):
+            hooks.enter_context(module.register_forward_hook(_keep_logits(readings, stage)))
+        yield readings
+
+
+def plain(network: nn.Module) -> H2ASeg:
+    """The network as it was built, without the wrappers of DistributedDataParallel and torch.compile.
+
+    Raises:
+        ValueError: If it is no H2ASeg.
+    """
+    network = getattr(network, "module", network)
+    network = getattr(network, "_orig_mod", network)
+    if not isinstance(network, H2ASeg):
+        raise ValueError(f"{type(network).__name__} is no H2ASeg network.")
+    return network
+
+
+def _from_deepest(modules: Any) -> Iterator[tuple[int, nn.Module]]:
+    """Number modules that are ordered deepest first by stage, 1 for full resolution."""
+    yield from zip(range(len(modules), 0, -1), modules, strict=True)
+
+
+def _keep_tamw(readings: DecoderReadings, stage: int) -> Callable[..., None]:
+    def hook(tamw: TAMW, args: tuple, features: dict[str, Tensor], output: Tensor) -> None:
+        tumor = features["tumor"].to(features["ct"].dtype)
+        w1, w0 = tamw.gains(**features | {"tumor": tumor})
+        w1, w0 = (torch.stack([part.mean(1) for part in gains.split(tamw.parts, dim=1)], 1) for gains in (w1, w0))
+        readings.tamw[stage] = TAMWReading(tumor.float().detach(), w1.float().detach(), w0.float().detach())
+
+    return hook
+
+
+def _keep_logits(readings: DecoderReadings, stage: int) -> Callable[..., None]:
+    def hook(head: nn.Module, args: tuple, output: Tensor) -> None:
+        readings.logits[stage] = output.float().detach()
+
+    return hook

@@ -1,0 +1,91 @@
+"""From the grid of a case's files to the grid on which nnU-Net predicts, and back."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import SimpleITK
+import torch
+from acvl_utils.cropping_and_padding.bounding_boxes import insert_crop_into_image
+from nnunetv2.imageio.nibabel_reader_writer import NibabelIO, NibabelIOWithReorient
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO, SimpleITKIOWithReorient
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from numpy.typing import NDArray
+from SimpleITK import GetArrayFromImage, Image
+
+from h2aseg_nnunet.report.volumes import like
+
+REORIENTED = "RAS"
+"""To which nnU-Net's reorienting readers turn images."""
+
+
+class CaseGrid:
+    """The grids of one case; nnU-Net's reader, transposition, cropping and resampling lie between them.
+
+    Args:
+        predictor: Knows plans and configuration.
+        image: One of the case's images, as it lies in the file.
+        properties: What nnU-Net's preprocessing noted about the case.
+
+    Raises:
+        ValueError: If the dataset's reader knows no positions in space.
+    """
+
+    def __init__(self, predictor: nnUNetPredictor, image: Image, properties: dict):
+        reader = predictor.plans_manager.image_reader_writer_class
+        if not issubclass(reader, (SimpleITKIO, NibabelIO, NibabelIOWithReorient)):
+            raise ValueError(f"The dataset is read by {reader.__name__}; h2aseg explain needs images in space: NIfTI.")
+        reorients = issubclass(reader, (SimpleITKIOWithReorient, NibabelIOWithReorient))
+        self.image = image
+        self._read = SimpleITK.DICOMOrient(image, REORIENTED) if reorients else image
+        self._plans, self._configuration = predictor.plans_manager, predictor.configuration_manager
+        self._properties = properties
+
+    def to_file(self, array: NDArray) -> Image:
+        """An array (z, y, x) as nnU-Net's reader and its export lay them out -> an image on the file's grid."""
+        read = like(array, self._read)
+        if self._read is self.image:
+            return read
+        code = SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(self.image.GetDirection())
+        image = SimpleITK.DICOMOrient(read, code)
+        image.CopyInformation(self.image)
+        return image
+
+    def from_preprocessed(self, volume: torch.Tensor, outside: float = 0.0) -> Image:
+        """A map (*) on the preprocessed grid -> single precision on the file's; `outside` beyond nnU-Net's crop."""
+        properties = self._properties
+        cropped_shape = properties["shape_after_cropping_and_before_resampling"]
+        file_spacing = [properties["spacing"][axis] for axis in self._plans.transpose_forward]
+        spacing = self._configuration.spacing
+        if len(spacing) < len(cropped_shape):  # 2D: the distance of slices stays
+            spacing = [file_spacing[0], *spacing]
+        resampled = self._configuration.resampling_fn_probabilities(
+            volume[None].float().cpu().numpy(), cropped_shape, spacing, file_spacing
+        )
+        array = np.full(properties["shape_before_cropping"], outside, np.float32)
+        array = insert_crop_into_image(array, np.asarray(resampled)[0], properties["bbox_used_for_cropping"])
+        return self.to_file(array.transpose(self._plans.transpose_backward))
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """(z, y, x) of the file: what is left after nnU-Net has cut off the empty margin."""
+        array = np.zeros(self._properties["shape_before_cropping"], bool)
+        array[tuple(slice(*bounds) for bounds in self._properties["bbox_used_for_cropping"])] = True
+        return GetArrayFromImage(self.to_file(array.transpose(self._plans.transpose_backward).astype(np.uint8))) > 0
+
+    def to_preprocessed(self, index_xyz: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+        """Voxel of the file -> the voxel on the preprocessed grid, of extents `shape`, that holds its centre.
+
+        Raises:
+            ValueError: If nnU-Net cuts the voxel off, for all images are zero around it.
+        """
+        point = self.image.TransformIndexToPhysicalPoint([int(i) for i in index_xyz])
+        index_zyx = self._read.TransformPhysicalPointToIndex(point)[::-1]
+        index = [index_zyx[axis] for axis in self._plans.transpose_forward]
+        box = self._properties["bbox_used_for_cropping"]
+        if not all(low <= i < high for i, (low, high) in zip(index, box, strict=True)):
+            raise ValueError(f"Voxel {tuple(index_xyz)} lies in the empty margin that nnU-Net cuts off.")
+        cropped_shape = self._properties["shape_after_cropping_and_before_resampling"]
+        return tuple(
+            (2 * (i - low) + 1) * extent // (2 * cropped)
+            for i, (low, _), extent, cropped in zip(index, box, shape, cropped_shape, strict=True)
+        )

@@ -1,0 +1,1 @@
+"""nnU-Net experiment planning with H2ASeg's own memory."""
