@@ -1,0 +1,57 @@
+import json
+import sys
+
+import pytest
+
+from benchmarks import run
+from benchmarks.gpu import TRAINERS, measure_gpu
+from benchmarks.networks import NETWORKS
+from benchmarks.plot import draw
+
+
+def measure(monkeypatch, output, *options: str) -> dict:
+    monkeypatch.setattr(sys, "argv", ["benchmarks.run", "--quick", "--rounds", "1", "-o", str(output), *options])
+    run.main()
+    return json.loads(output.read_text())
+
+
+def test_parts_are_added_to_the_results_of_others(monkeypatch, tmp_path, capsys):
+    measure(monkeypatch, tmp_path / "results.json", "--only", "parameters")
+    results = measure(monkeypatch, tmp_path / "results.json", "--only", "saved")
+
+    assert results.keys() == {"parameters", "saved"}
+    assert results["saved"]["environment"]["quick"]
+    saved = results["saved"]["plain-16"]
+    assert saved["total"] == sum(size for module, size in saved.items() if module != "total")
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("| plain-16 |"))
+    assert "5,648,760" in row
+
+
+@pytest.mark.slow
+def test_every_part_is_measured_and_drawn(monkeypatch, tmp_path):
+    monkeypatch.setattr(run, "NETWORKS", {name: NETWORKS[name] for name in ("H2ASeg", "plain-16")})
+    parts = [name for name in run.parts_of(run.QUICK_PATCH, 1, True) if name != "gpu"]
+
+    results = measure(monkeypatch, tmp_path / "results.json", "--only", *parts)
+    draw(results, tmp_path / "performance.png")
+
+    for part in ("forward", "step"):
+        assert results[part]["H2ASeg"]["median"] > 0 < results[part]["plain-16"]["median"]
+    assert results["peak"]["plain-16"]["resident"] > results["saved"]["plain-16"]["total"]
+    for run_ in ("forward", "step"):
+        assert results["floor"][run_]["convolution"]["flop"] > 0
+    assert results["scaling"]["batch"]["plain-16"]["growth"]["saved_bytes"] == pytest.approx(1, abs=0.05)
+    assert (tmp_path / "performance.png").stat().st_size > 10_000
+
+
+@pytest.mark.gpu  # runs anywhere, but is worth its minutes only where the part itself can run
+@pytest.mark.filterwarnings("default")  # as in tests/trainer: nnU-Net's stack warns of its own matters
+def test_the_gpu_part_runs_through_on_a_small_plan():
+    results = measure_gpu(rounds=1, quick=True, device="cpu")
+
+    for compiled in ("compile on", "compile off"):  # nnU-Net does not compile on a CPU
+        assert results[compiled].keys() == TRAINERS.keys()
+        for costs in results[compiled].values():
+            assert costs["step_s"]["median"] > 0 and costs["sliding_window_s"]["median"] > 0
+    (planned,) = results["planned"].values()
+    assert 0 < planned["estimated_bytes"] <= 0.2 * 2**30

@@ -1,0 +1,16 @@
+from pathlib import Path
+
+import pytest
+from nnunet_workspace import Workspace
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:  # nnU-Net and what it stands on warn of their own matters
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("default"))
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """nnU-Net's folders, shared by all tests here: a dataset is prepared, and a fold trained, once."""
+    return Workspace(tmp_path_factory.mktemp("nnunet"))

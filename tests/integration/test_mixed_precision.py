@@ -1,0 +1,97 @@
+"""Hundreds of iterations in half precision: float16 with loss scaling as nnU-Net trains on GPUs, and bfloat16."""
+
+import numpy as np
+import pytest
+import torch
+
+from h2aseg_nnunet import nnUNetTrainerH2ASeg
+
+EVERY = 10  # iterations between two batches with an empty PET
+
+
+class FullPrecision(nnUNetTrainerH2ASeg):
+    """On the CPU; the learning rate is not lowered, for `train` counts no epochs."""
+
+    dtype = torch.float32
+
+    def train_step(self, batch):
+        with torch.autocast("cpu", self.dtype, enabled=self.dtype != torch.float32):
+            return super().train_step(batch)
+
+
+class BFloat16(FullPrecision):
+    dtype = torch.bfloat16
+
+
+class Float16(FullPrecision):
+    """nnU-Net's float16 on a CPU: its autocast and its gradient scaler are CUDA's alone."""
+
+    dtype = torch.float16
+
+    def __init__(self, plans, configuration, fold, dataset_json, device):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.grad_scaler = torch.GradScaler("cpu")
+
+
+def make_trainer(workspace, trainer_class: type[nnUNetTrainerH2ASeg], device: str, patch_size: list[int] | None = None):
+    dataset = workspace.dataset("binary")
+    plans = dataset.plans() | {"continue_training": False}
+    if patch_size:
+        plans["configurations"]["3d_fullres"]["patch_size"] = patch_size
+    trainer = trainer_class(plans, "3d_fullres", 0, dataset.description, device=torch.device(device))
+    torch.manual_seed(0)
+    np.random.seed(0)
+    trainer.initialize()
+    return trainer
+
+
+def train(trainer: nnUNetTrainerH2ASeg, iterations: int) -> list[float]:
+    """Losses of nnU-Net's training steps on augmented patches; now and then one has no PET."""
+    batches, _ = trainer.get_dataloaders()
+    losses = []
+    for iteration in range(iterations):
+        batch = next(batches)
+        if iteration % EVERY == EVERY - 1:
+            batch["data"][0, 1] = 0
+        losses.append(float(trainer.train_step(batch)["loss"]))
+    return losses
+
+
+@pytest.mark.parametrize(
+    ("trainer_class", "device", "iterations", "patch_size"),
+    [
+        pytest.param(Float16, "cpu", 30, None),
+        pytest.param(Float16, "cpu", 300, None, marks=pytest.mark.slow),
+        pytest.param(
+            nnUNetTrainerH2ASeg,
+            "cuda",
+            400,
+            [64, 64, 64],
+            marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
+        ),
+    ],
+)
+def test_float16_trains_and_keeps_its_loss_scale(workspace, trainer_class, device, iterations, patch_size):
+    with workspace.environment(nnUNet_n_proc_DA="0"):
+        trainer = make_trainer(workspace, trainer_class, device, patch_size)
+        losses = train(trainer, iterations)
+
+    assert np.isfinite(losses).all()
+    assert np.mean(losses[-iterations // 5 :]) < np.mean(losses[: iterations // 5]) - 0.1
+    assert all(parameter.isfinite().all() for parameter in trainer.network.parameters())
+    assert trainer.grad_scaler.get_scale() >= 256  # each step that overflows halves the 65536 it starts with
+
+
+@pytest.mark.parametrize("iterations", [30, pytest.param(300, marks=pytest.mark.slow)])
+def test_bfloat16_trains_as_float32_does(workspace, iterations):
+    losses = {}
+    with workspace.environment(nnUNet_n_proc_DA="0"):
+        for trainer_class in (FullPrecision, BFloat16):
+            trainer = make_trainer(workspace, trainer_class, "cpu")
+            losses[trainer_class] = train(trainer, iterations)
+
+    expected, given = (np.array(losses[trainer_class]) for trainer_class in (FullPrecision, BFloat16))
+    assert np.isfinite(given).all()
+    assert given[-iterations // 5 :].mean() < given[: iterations // 5].mean() - 0.1
+    np.testing.assert_allclose(given[:5], expected[:5], atol=0.02)  # the same patches; later they drift apart
+    assert abs(given[-iterations // 5 :].mean() - expected[-iterations // 5 :].mean()) < 0.1
