@@ -5,7 +5,6 @@ and to the byte what a real run keeps (tests/network/test_cost.py).
 """
 
 import gc
-import resource
 import statistics
 import time
 from collections import Counter
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -146,7 +146,7 @@ def _synchronize() -> None:
 
 
 def peak_rss_bytes(build: BuildNetwork, shape: tuple[int, ...]) -> int:
-    """Growth of the resident memory's peak by training steps on this machine's CPU, measured in a process of its own.
+    """Growth of the resident memory's peak by training steps on this machine's CPU, measured in a process of its own (Linux).
 
     `build` must be picklable. Two steps, because the first also loads and sets up what later ones reuse.
     """
@@ -158,11 +158,13 @@ def _peak_rss(build: BuildNetwork, shape: tuple[int, ...]) -> int:
     training_step(nn.Conv3d(2, 2, 3), torch.randn(1, 2, 8, 8, 8))  # libraries are loaded
     network, x = build().train(), torch.randn(shape)
     gc.collect()
-    before = _max_rss()
+    before = _process_status("VmRSS")
     training_step(network, x)
     training_step(network, x)
-    return _max_rss() - before
+    return _process_status("VmHWM") - before
 
 
-def _max_rss() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts KiB
+def _process_status(entry: str) -> int:
+    """Bytes, from Linux. Not getrusage: a new process inherits the peak of the one that started it."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(entry))
+    return int(line.split()[1]) * 1024

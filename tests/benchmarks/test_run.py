@@ -2,6 +2,7 @@ import json
 import sys
 
 import pytest
+import torch
 
 from benchmarks import run
 from benchmarks.gpu import TRAINERS, measure_gpu
@@ -9,8 +10,16 @@ from benchmarks.networks import NETWORKS
 from benchmarks.plot import draw
 
 
+@pytest.fixture(autouse=True)
+def threads_are_restored():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
 def measure(monkeypatch, output, *options: str) -> dict:
-    monkeypatch.setattr(sys, "argv", ["benchmarks.run", "--quick", "--rounds", "1", "-o", str(output), *options])
+    settings = ["--quick", "--rounds", "1", "--threads", "1", "-o", str(output)]
+    monkeypatch.setattr(sys, "argv", ["benchmarks.run", *settings, *options])
     run.main()
     return json.loads(output.read_text())
 

@@ -6,12 +6,8 @@ import torch
 
 from h2aseg_nnunet import nnUNetTrainerH2ASeg
 
-EVERY = 10  # iterations between two batches with an empty PET
-
 
 class FullPrecision(nnUNetTrainerH2ASeg):
-    """On the CPU; the learning rate is not lowered, for `train` counts no epochs."""
-
     dtype = torch.float32
 
     def train_step(self, batch):
@@ -33,11 +29,18 @@ class Float16(FullPrecision):
         self.grad_scaler = torch.GradScaler("cpu")
 
 
-def make_trainer(workspace, trainer_class: type[nnUNetTrainerH2ASeg], device: str, patch_size: list[int] | None = None):
+def make_trainer(workspace, trainer_class: type[nnUNetTrainerH2ASeg], device: str, n_stages: int, extent: int):
+    """A trainer for nnU-Net's usual widths on cubic patches."""
     dataset = workspace.dataset("binary")
     plans = dataset.plans() | {"continue_training": False}
-    if patch_size:
-        plans["configurations"]["3d_fullres"]["patch_size"] = patch_size
+    configuration = plans["configurations"]["3d_fullres"]
+    configuration["patch_size"] = [extent] * 3
+    configuration["architecture"]["arch_kwargs"] |= {
+        "n_stages": n_stages,
+        "features_per_stage": [32, 64, 128, 256, 320][:n_stages],
+        "kernel_sizes": [[3, 3, 3]] * n_stages,
+        "strides": [[1, 1, 1]] + [[2, 2, 2]] * (n_stages - 1),
+    }
     trainer = trainer_class(plans, "3d_fullres", 0, dataset.description, device=torch.device(device))
     torch.manual_seed(0)
     np.random.seed(0)
@@ -45,41 +48,40 @@ def make_trainer(workspace, trainer_class: type[nnUNetTrainerH2ASeg], device: st
     return trainer
 
 
-def train(trainer: nnUNetTrainerH2ASeg, iterations: int) -> list[float]:
-    """Losses of nnU-Net's training steps on augmented patches; now and then one has no PET."""
+def train(trainer: nnUNetTrainerH2ASeg, iterations: int, every: int) -> list[float]:
+    """Losses of nnU-Net's training steps on augmented patches; in one of `every` the first image has no PET."""
     batches, _ = trainer.get_dataloaders()
     losses = []
     for iteration in range(iterations):
         batch = next(batches)
-        if iteration % EVERY == EVERY - 1:
+        if iteration % every == every - 1:
             batch["data"][0, 1] = 0
         losses.append(float(trainer.train_step(batch)["loss"]))
     return losses
 
 
 @pytest.mark.parametrize(
-    ("trainer_class", "device", "iterations", "patch_size"),
+    ("trainer_class", "device", "iterations", "every", "n_stages", "extent"),
     [
-        pytest.param(Float16, "cpu", 30, None),
-        pytest.param(Float16, "cpu", 300, None, marks=pytest.mark.slow),
+        pytest.param(Float16, "cpu", 20, 1, 3, 12),
+        pytest.param(Float16, "cpu", 300, 10, 3, 16, marks=pytest.mark.slow),
         pytest.param(
             nnUNetTrainerH2ASeg,
             "cuda",
-            400,
-            [64, 64, 64],
+            *(400, 10, 5, 64),
             marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
         ),
     ],
 )
-def test_float16_trains_and_keeps_its_loss_scale(workspace, trainer_class, device, iterations, patch_size):
+def test_float16_trains_and_keeps_its_loss_scale(workspace, trainer_class, device, iterations, every, n_stages, extent):
     with workspace.environment(nnUNet_n_proc_DA="0"):
-        trainer = make_trainer(workspace, trainer_class, device, patch_size)
-        losses = train(trainer, iterations)
+        trainer = make_trainer(workspace, trainer_class, device, n_stages, extent)
+        losses = train(trainer, iterations, every)
 
     assert np.isfinite(losses).all()
     assert np.mean(losses[-iterations // 5 :]) < np.mean(losses[: iterations // 5]) - 0.1
     assert all(parameter.isfinite().all() for parameter in trainer.network.parameters())
-    assert trainer.grad_scaler.get_scale() >= 256  # each step that overflows halves the 65536 it starts with
+    assert trainer.grad_scaler.get_scale() >= 16  # it starts with 65536; each step that overflows halves it
 
 
 @pytest.mark.parametrize("iterations", [30, pytest.param(300, marks=pytest.mark.slow)])
@@ -87,8 +89,8 @@ def test_bfloat16_trains_as_float32_does(workspace, iterations):
     losses = {}
     with workspace.environment(nnUNet_n_proc_DA="0"):
         for trainer_class in (FullPrecision, BFloat16):
-            trainer = make_trainer(workspace, trainer_class, "cpu")
-            losses[trainer_class] = train(trainer, iterations)
+            trainer = make_trainer(workspace, trainer_class, "cpu", n_stages=3, extent=12)
+            losses[trainer_class] = train(trainer, iterations, every=10)
 
     expected, given = (np.array(losses[trainer_class]) for trainer_class in (FullPrecision, BFloat16))
     assert np.isfinite(given).all()
