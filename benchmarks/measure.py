@@ -146,9 +146,9 @@ def _synchronize() -> None:
 
 
 def peak_rss_bytes(build: BuildNetwork, shape: tuple[int, ...]) -> int:
-    """Growth of the resident memory's peak by training steps on this machine's CPU, measured in a process of its own (Linux).
+    """Growth of the resident memory's peak by training steps on the CPU, measured in a process of its own (Linux only).
 
-    `build` must be picklable. Two steps, because the first also loads and sets up what later ones reuse.
+    Linux only; `build` must be picklable. Two steps, because the first also loads and sets up what later ones reuse.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_peak_rss, build, shape).result()

@@ -16,8 +16,8 @@ from h2aseg_nnunet.trainer.h2aseg_trainer import nnUNetTrainerH2ASeg_L
 
 
 class nnUNetTrainerH2ASegBrief(nnUNetTrainerH2ASeg_L):
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
+    def __init__(self, plans, configuration, fold, dataset_json, device):
+        super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 1, 3, 1
 """
 
