@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 EPS = 1e-5
+CONSTANT = (1.001 * EPS) ** -0.5
+"""1 / standard deviation of a channel whose variance is a thousandth of EPS: it varies by rounding at most."""
 
 
 def norm_prelu(x: Tensor, slope: Tensor) -> Tensor:
@@ -112,6 +114,11 @@ def _normalize_again(x: Tensor, mean: Tensor, inverse_std: Tensor) -> Tensor:
 
 
 def _normalize_backward(gradient: Tensor, x: Tensor, mean: Tensor, inverse_std: Tensor) -> Tensor:
+    """A constant channel gets no gradient: the formula's would grow by 1 / sqrt(EPS) = 316 at every layer.
+
+    A patch outside the PET's field of view is constant throughout its stream, where the release's gradients explode.
+    """
+    inverse_std = inverse_std.masked_fill(inverse_std > CONSTANT, 0)
     return torch.ops.aten.native_batch_norm_backward(
         _one_item(gradient), _one_item(x), None, None, None, mean, inverse_std, True, EPS, [True, False, False]
     )[0].view_as(x)

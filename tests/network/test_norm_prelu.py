@@ -84,6 +84,21 @@ def test_a_constant_map_has_finite_gradients():
     assert all(torch.isfinite(p.grad).all() for p in (x, *convs[0].parameters(), activations[0].weight))
 
 
+def test_a_constant_channel_gets_no_gradient_and_leaves_the_others_theirs():
+    x, activations, _ = make(3)
+    x = x.detach()
+    expected = x.clone().requires_grad_()
+    x[:, 1] = 0
+    x.requires_grad_()
+    weights = torch.randn_like(x)
+
+    (given,) = torch.autograd.grad((norm_prelu(x, activations[0].weight) * weights).sum(), x)
+    (plain_gradient,) = torch.autograd.grad((activations[0](F.instance_norm(expected)) * weights).sum(), expected)
+
+    assert not given[:, 1].any()
+    torch.testing.assert_close(given[:, ::2], plain_gradient[:, ::2])
+
+
 def test_autocast_computes_in_its_type():
     x, activations, convs = make(3, torch.float32)
 
