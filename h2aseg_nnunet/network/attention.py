@@ -4,7 +4,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
+
+from h2aseg_nnunet.network.chunked_attention import chunked_attention
+from h2aseg_nnunet.network.cpu import runs_on_cpu
 
 
 class CrossModalAttention(nn.Module):
@@ -42,12 +44,22 @@ class CrossModalAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, target: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
-        query_target, query_source, key_target, value_target = self.from_target(target).split(self.target_parts, -1)
-        key_source, value_source = self.from_source(source).split(self.source_parts, -1)
+        projected_target = F.linear(target, self._with_output(self.from_target, self.target_parts))
+        projected_source = F.linear(source, self._with_output(self.from_source, self.source_parts))
+        query_target, query_source, key_target, value_target = projected_target.split(self.target_parts, -1)
+        key_source, value_source = projected_source.split(self.source_parts, -1)
         dropout = self.dropout.p if self.training else 0.0
         from_target = attend(query_target, key_target, value_target, mask, dropout)
         from_source = attend(query_source, key_source, value_source, mask, dropout)
-        return self.dropout(self.out((from_target + from_source) / 2))
+        return self.dropout(from_target + from_source)
+
+    def _with_output(self, projection: nn.Linear, parts: tuple[int, ...]) -> Tensor:
+        """Rows of the values, the last ones, times half the output projection.
+
+        Attention is linear in its values: projecting them at once spares a projection of the mean of both results.
+        """
+        *others, value = projection.weight.split(parts)
+        return torch.cat([*others, self.out.weight @ value / 2])
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
@@ -56,13 +68,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     Shape:
         query, key: (b, n, t, k); value and output: (b, n, t, c) with c >= k; mask: (1, n, t), False at keys to ignore.
     """
-    if dropout and query.device.type != "cuda":
-        # Only CUDA's fused kernels know dropout. The plain formula elsewhere keeps every score several times.
-        return checkpoint(_attend, query, key, value, mask, dropout, use_reentrant=False)
-    return _attend(query, key, value, mask, dropout)
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    as_wide = query.shape[-1] == value.shape[-1]
+    if runs_on_cpu(query) and (dropout or not as_wide):
+        return chunked_attention(query, key, value, mask, dropout)
     scale = query.shape[-1] ** -0.5
     # Windows take the place of heads. The fused kernels want one head size: zeros leave the scores as they are.
     widen = value.shape[-1] - query.shape[-1]

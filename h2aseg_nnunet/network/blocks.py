@@ -7,6 +7,7 @@ from dynamic_network_architectures.building_blocks.helper import convert_conv_op
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from h2aseg_nnunet.network.cpu import runs_on_cpu, to_fast_layout
 from h2aseg_nnunet.network.norm_prelu import norm_prelu, norm_prelu_convs
 
 ConvOp = type[nn.Conv2d] | type[nn.Conv3d]
@@ -77,8 +78,23 @@ class StemBlock(nn.Module):
         self.conv_skip = make_conv(conv_op, in_channels, out_channels, kernel_size, bias=conv_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        main = self.dropout(self.norm_activation(self.conv1(x)))
-        return self.conv2(main) + self.conv_skip(x)
+        main, skip = self._both_convs(x)
+        main = self.conv2(self.dropout(self.norm_activation(main)))
+        return to_fast_layout(main).add_(skip)
+
+    def _both_convs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """conv1 and conv_skip of the image.
+
+        As one convolution of two groups on a CPU: PyTorch does not give a single input channel to oneDNN.
+        """
+        if not runs_on_cpu(x):
+            return self.conv1(x), self.conv_skip(x)
+        weight = torch.cat([self.conv1.weight, self.conv_skip.weight])
+        bias = None if self.conv1.bias is None else torch.cat([self.conv1.bias, self.conv_skip.bias])
+        convolve = F.conv2d if x.ndim == 4 else F.conv3d
+        both = convolve(to_fast_layout(torch.cat([x, x], 1)), weight, bias, padding=self.conv1.padding, groups=2)
+        main, skip = both.chunk(2, dim=1)
+        return to_fast_layout(main), skip
 
 
 class ResidualBlock(nn.Module):
@@ -112,4 +128,4 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         main, skip = norm_prelu_convs(x, [self.activation1, self.activation_skip], [self.conv1, self.conv_skip])
         (main,) = norm_prelu_convs(self.dropout(main), [self.activation2], [self.conv2])
-        return main + skip
+        return main.add_(skip)

@@ -5,11 +5,13 @@ normalised map and the activated map of every convolution. Here they are recompu
 the norm, which its producer keeps anyway. Outputs and gradients are those of the plain formulas (`tests/network`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from h2aseg_nnunet.network.cpu import to_fast_layout
 
 EPS = 1e-5
 CONSTANT = (1.001 * EPS) ** -0.5
@@ -61,12 +63,16 @@ class _NormPReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, mean, inverse_std, slope = ctx.saved_tensors
-        gradient, slope_gradient = _prelu_backward(gradient, _normalize_again(x, mean, inverse_std), slope)
+        normalized = _normalize_again(x, mean, inverse_std)
+        gradient, slope_gradient = _prelu_backward(gradient, normalized, slope, out=torch.empty_like(normalized))
         return _normalize_backward(gradient, x, mean, inverse_std), slope_gradient
 
 
 class _NormPReLUConvs(torch.autograd.Function):
-    """Slope, weight and bias of each convolution follow one another in `parameters`."""
+    """Slope, weight and bias of each convolution follow one another in `parameters`.
+
+    Maps that are used up serve as memory for the next ones: fresh pages cost a CPU more time than the arithmetic.
+    """
 
     @staticmethod
     def forward(
@@ -75,10 +81,10 @@ class _NormPReLUConvs(torch.autograd.Function):
         normalized, mean, inverse_std = _normalize(x)
         ctx.save_for_backward(x, mean, inverse_std, *parameters)
         ctx.geometry = stride, padding
-        outputs = []
+        activated, outputs = torch.empty_like(normalized), []
         for i in range(0, len(parameters), 3):
             slope, weight, bias = parameters[i : i + 3]
-            outputs.append(_convolve(torch.prelu(normalized, slope), weight, bias, stride, padding))
+            outputs.append(_convolve(_prelu(normalized, slope, out=activated), weight, bias, stride, padding))
         return tuple(outputs)
 
     @staticmethod
@@ -86,31 +92,41 @@ class _NormPReLUConvs(torch.autograd.Function):
         x, mean, inverse_std, *parameters = ctx.saved_tensors
         stride, padding = ctx.geometry
         normalized = _normalize_again(x, mean, inverse_std)
-        total, parameter_gradients = None, []
+        total, parameter_gradients, free = None, [], torch.empty_like(normalized)
         for i, gradient in enumerate(gradients):
             slope, weight, bias = parameters[3 * i : 3 * i + 3]
-            gradient, *conv_gradients = _convolve_backward(
-                gradient, torch.prelu(normalized, slope), weight, bias, stride, padding
-            )
-            gradient, slope_gradient = _prelu_backward(gradient, normalized, slope)
-            total = gradient if total is None else total + gradient
+            activated = _prelu(normalized, slope, out=free)
+            gradient, *conv_gradients = _convolve_backward(gradient, activated, weight, bias, stride, padding)
+            path, slope_gradient = _prelu_backward(gradient, normalized, slope, out=activated)
+            total, free = (path, gradient) if total is None else (total.add_(path), path)
             parameter_gradients += [slope_gradient, *conv_gradients]
+        del normalized, free, gradient, activated, path
         return _normalize_backward(total, x, mean, inverse_std), None, None, *parameter_gradients
 
 
 def _normalize(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(b, c, *) -> normalised map, mean (b * c,) and 1 / standard deviation (b * c,) of every channel.
 
-    Instance norm is batch norm of a single item with b * c channels; this one returns the statistics.
+    Instance norm is batch norm of a single item; this one returns the statistics.
     """
-    normalized, mean, inverse_std = torch.native_batch_norm(_one_item(x), None, None, None, None, True, 0.0, EPS)
-    return normalized.view_as(x), mean, inverse_std
+    means, inverse_stds = [], []
+
+    def normalize(item: Tensor) -> Tensor:
+        normalized, mean, inverse_std = torch.native_batch_norm(item, None, None, None, None, True, 0.0, EPS)
+        means.append(mean)
+        inverse_stds.append(inverse_std)
+        return normalized
+
+    return _join(map(normalize, _single_items(x)), like=x), torch.cat(means), torch.cat(inverse_stds)
 
 
 def _normalize_again(x: Tensor, mean: Tensor, inverse_std: Tensor) -> Tensor:
     """`_normalize` with known statistics: one pass over x."""
-    variance = inverse_std.pow(-2) - EPS
-    return torch.native_batch_norm(_one_item(x), None, None, mean, variance, False, 0.0, EPS)[0].view_as(x)
+    items, variance = _single_items(x), inverse_std.pow(-2) - EPS
+    statistics = zip(items, mean.chunk(len(items)), variance.chunk(len(items)), strict=True)
+    return _join(
+        (torch.native_batch_norm(item, None, None, m, v, False, 0.0, EPS)[0] for item, m, v in statistics), like=x
+    )
 
 
 def _normalize_backward(gradient: Tensor, x: Tensor, mean: Tensor, inverse_std: Tensor) -> Tensor:
@@ -119,22 +135,56 @@ def _normalize_backward(gradient: Tensor, x: Tensor, mean: Tensor, inverse_std: 
     A patch outside the PET's field of view is constant throughout its stream, where the release's gradients explode.
     """
     inverse_std = inverse_std.masked_fill(inverse_std > CONSTANT, 0)
-    return torch.ops.aten.native_batch_norm_backward(
-        _one_item(gradient), _one_item(x), None, None, None, mean, inverse_std, True, EPS, [True, False, False]
-    )[0].view_as(x)
+    items, gradients = _single_items(x), _single_items(gradient)
+    if len(gradients) != len(items):  # another memory layout than x
+        gradients = _single_items(torch.empty_like(x).copy_(gradient))
+    statistics = zip(gradients, items, mean.chunk(len(items)), inverse_std.chunk(len(items)), strict=True)
+    mask = [True, False, False]
+    return _join(
+        (
+            torch.ops.aten.native_batch_norm_backward(g, item, None, None, None, m, s, True, EPS, mask)[0]
+            for g, item, m, s in statistics
+        ),
+        like=x,
+    )
 
 
-def _prelu_backward(gradient: Tensor, x: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of x and of the single slope, the latter summed in float32 at least."""
-    per_value = slope.reshape([1] * x.ndim)
-    gradient, slope_gradient = torch.ops.aten._prelu_kernel_backward(gradient, x, per_value)
-    at_least_float32 = torch.promote_types(x.dtype, torch.float32)
-    return gradient, slope_gradient.sum(dtype=at_least_float32).to(slope.dtype).reshape(slope.shape)
+def _single_items(x: Tensor) -> list[Tensor]:
+    """(b, c, *) -> [(1, b * c, *)] where x's memory allows it, else (1, c, *) for each of the b items."""
+    if x.is_contiguous():
+        return [x.view(1, -1, *x.shape[2:])]
+    return list(x.split(1))
+
+
+def _join(items: Iterable[Tensor], like: Tensor) -> Tensor:
+    """Inverse of `_single_items`; the map has the memory layout of `like`."""
+    if like.is_contiguous():
+        (item,) = items
+        return item.view_as(like)
+    if len(like) == 1:
+        (item,) = items
+        return item  # a view of it would forget that channels are last
+    joined = torch.empty_like(like)
+    for target, item in zip(joined.split(1), items, strict=True):
+        target.copy_(item)
+    return joined
+
+
+def _prelu(x: Tensor, slope: Tensor, out: Tensor) -> Tensor:
+    return torch.clamp(x, min=0, out=out).lerp_(x, slope)
+
+
+def _prelu_backward(gradient: Tensor, x: Tensor, slope: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of x, written to `out`, and of the single slope, which is summed in float32 at least."""
+    negative = torch.clamp(x, max=0, out=out)
+    slope_gradient = negative.mul_(gradient).sum(dtype=torch.promote_types(x.dtype, torch.float32))
+    positive = torch.ops.aten.threshold_backward.grad_input(gradient, x, 0, grad_input=out)
+    return positive.lerp_(gradient, slope), slope_gradient.to(slope.dtype).reshape(slope.shape)
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
     ones, zeros = [1] * len(stride), [0] * len(stride)
-    return torch.convolution(x, weight, bias, stride, padding, ones, False, zeros, 1)
+    return to_fast_layout(torch.convolution(x, weight, bias, stride, padding, ones, False, zeros, 1))
 
 
 def _convolve_backward(
@@ -146,8 +196,3 @@ def _convolve_backward(
     return torch.ops.aten.convolution_backward(
         gradient, x, weight, bias_sizes, stride, padding, ones, False, zeros, 1, mask
     )
-
-
-def _one_item(x: Tensor) -> Tensor:
-    """(b, c, *) -> (1, b * c, *)."""
-    return x.reshape(1, x.shape[0] * x.shape[1], *x.shape[2:])

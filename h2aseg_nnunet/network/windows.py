@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # n counts windows along an axis, t the positions within a window along it
-_MAP = {2: "b c (nh th) (nw tw)", 3: "b c (nd td) (nh th) (nw tw)"}
+_MAP = {2: "b (nh th) (nw tw) c", 3: "b (nd td) (nh th) (nw tw) c"}
 _TOKENS = {2: "b (nh nw) (th tw) c", 3: "b (nd nh nw) (td th tw) c"}
 
 
@@ -34,7 +34,7 @@ def crop(x: Tensor, size: Sequence[int]) -> Tensor:
 
 def to_windows(x: Tensor, window: Sequence[int]) -> Tensor:
     """(b, c, *) -> (b, n, t, c): n windows of t positions each, padded with zeros where the map ends."""
-    x = pad_to_windows(x, window)
+    x = pad_to_windows(x, window).movedim(1, -1)
     dimension = len(window)
     return rearrange(x, f"{_MAP[dimension]} -> {_TOKENS[dimension]}", **_extents("t", window))
 
@@ -43,7 +43,7 @@ def from_windows(tokens: Tensor, window: Sequence[int], size: Sequence[int]) -> 
     """(b, n, t, c) -> (b, c, *size): the inverse of to_windows; padding is dropped."""
     dimension = len(window)
     extents = _extents("t", window) | _extents("n", divide_up(size, window))
-    return crop(rearrange(tokens, f"{_TOKENS[dimension]} -> {_MAP[dimension]}", **extents), size)
+    return crop(rearrange(tokens, f"{_TOKENS[dimension]} -> {_MAP[dimension]}", **extents).movedim(-1, 1), size)
 
 
 def window_mask(size: Sequence[int], window: Sequence[int], device: torch.device) -> Tensor | None:

