@@ -41,7 +41,7 @@ class DecoderReadings(NamedTuple):
 
     Attributes:
         logits: (b, num_classes, *) of every stage.
-        tamw: Of every stage but the deepest, which has none.
+        tamw: Of every stage but the deepest, which has none; of none where the network was built without TAMW.
     """
 
     logits: dict[int, Tensor]
@@ -60,7 +60,8 @@ def reading_decoder(network: nn.Module) -> Iterator[DecoderReadings]:
     readings = DecoderReadings({}, {})
     with ExitStack() as hooks:
         for stage, module in _from_deepest(decoder.stages):
-            hooks.enter_context(module.tamw.register_forward_hook(_keep_tamw(readings, stage), with_kwargs=True))
+            if module.tamw is not None:
+                hooks.enter_context(module.tamw.register_forward_hook(_keep_tamw(readings, stage), with_kwargs=True))
         for stage, module in _from_deepest(decoder.seg_layers):
             hooks.enter_context(module.register_forward_hook(_keep_logits(readings, stage)))
         yield readings

@@ -44,7 +44,7 @@ class Scene(NamedTuple):
 
 
 def draw_figures(case: Case, album: Album, record: dict[str, Any], max_suv: float) -> None:
-    """Write probability.png, tamw.png, attribution.png and, if any stage has attention, attention.png."""
+    """Write probability.png, attribution.png and, if any stage has TAMW or attention, tamw.png and attention.png."""
     scene = _scene(case, album, max_suv)
     figures = {
         "probability": _probability(scene, album.planes),
@@ -86,7 +86,9 @@ def _probability(scene: Scene, planes: dict[str, NDArray]) -> Figure:
     return figure
 
 
-def _tamw(scene: Scene, planes: dict[str, NDArray], gains: Sequence[dict[str, Any]]) -> Figure:
+def _tamw(scene: Scene, planes: dict[str, NDArray], gains: Sequence[dict[str, Any]]) -> Figure | None:
+    if not gains:
+        return None
     stages = [each["stage"] for each in reversed(gains)]
     figure, axes = _panels(2, len(stages) + 2, scene, "TAMW: how much features count, from coarse to fine")
     maps = [planes[f"tamw/stage{stage}_{modality}"] for stage in stages for modality in MODALITIES]

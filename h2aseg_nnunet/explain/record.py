@@ -53,7 +53,7 @@ def lines(record: dict[str, Any], gains: list[StageGains]) -> list[str]:
         change = attribution["mean_in_predicted_tumor"]
         owed = "" if change is None else f"{change:+.2f} of the probability in it owed to {name}; "
         text.append(f"{owed}without {name} {attribution['predicted_volume_ml_without']:.1f} ml")
-    return text + [f"TAMW {as_text(each)}" for each in gains]
+    return text + ([f"TAMW {as_text(each)}" for each in gains] or ["TAMW: none, the network was built without it"])
 
 
 def _gains(gains: StageGains) -> dict[str, Any]:

@@ -25,8 +25,8 @@ class Maps(NamedTuple):
     Attributes:
         logits: (num_classes, *), exactly nnU-Net's own prediction.
         log_odds: Of tumour, by stage, for every stage but the first, whose are in `logits`.
-        scales: Mean factor by which TAMW scales features, by stage and modality.
-        gains: Means over all windows.
+        scales: Mean factor by which TAMW scales features, by stage and modality; empty without TAMW.
+        gains: Means over all windows; empty without TAMW.
     """
 
     logits: Tensor
@@ -53,7 +53,8 @@ class ExplainingPredictor(nnUNetPredictor):
         """Predict one preprocessed image (c, *) and keep what the decoder did."""
         label_manager, self._tally = self.label_manager, GainTally()
         stages = range(1, len(self.network.decoder.seg_layers) + 1)
-        names = [(stage, modality) for stage in stages[:-1] for modality in MODALITIES]
+        weighted = stages[:-1] if self.network.decoder.has_tamw else ()
+        names = [(stage, modality) for stage in weighted for modality in MODALITIES]
         heads = label_manager.num_segmentation_heads
         try:
             with reading_decoder(self.network) as self._readings:

@@ -60,10 +60,12 @@ class DecoderStage(nn.Module):
         regions: Whether the logits stand for regions. Output: (b, 2 c_l, *).
     """
 
-    def __init__(self, encoder: Encoder, stage: int, dropout: float):
+    tamw: TAMW | None
+
+    def __init__(self, encoder: Encoder, stage: int, dropout: float, tamw: bool = True):
         super().__init__()
         skip_channels, decoder_channels = encoder.output_channels[stage], 2 * encoder.output_channels[stage + 1]
-        self.tamw = TAMW(skip_channels, decoder_channels)
+        self.tamw = TAMW(skip_channels, decoder_channels) if tamw else None
         self.block = ResidualBlock(
             encoder.conv_op,
             2 * skip_channels + decoder_channels,
@@ -74,6 +76,8 @@ class DecoderStage(nn.Module):
         )
 
     def forward(self, ct: Tensor, pet: Tensor, decoder: Tensor, logits: Tensor, regions: bool) -> Tensor:
+        if self.tamw is None:
+            return self.block(torch.cat([ct, pet, resize(decoder, ct.shape[2:])], dim=1))
         tumor = tumor_probability(logits, ct.shape[2:], regions)
         return self.block(self.tamw(ct=ct, pet=pet, decoder=decoder, tumor=tumor))
 
@@ -91,6 +95,7 @@ class Decoder(nn.Module):
         deep_supervision: Return the logits of all stages instead of full resolution only. May be switched any time.
         dropout: Channel dropout in the residual blocks.
         regions: Whether logits stand for regions instead of classes; see SegLayers.
+        tamw: Whether TAMW weighs the features at each stage; without it they are concatenated as they are.
 
     Shape:
         features: one (ct, pet) pair per stage, full resolution first, each (b, c_l, *).
@@ -105,11 +110,13 @@ class Decoder(nn.Module):
         deep_supervision: bool,
         dropout: float = 0.0,
         regions: bool = False,
+        tamw: bool = True,
     ):
         super().__init__()
         self.deep_supervision = deep_supervision
-        deepest_but_one = len(encoder.output_channels) - 2
-        self.stages = nn.ModuleList(DecoderStage(encoder, stage, dropout) for stage in range(deepest_but_one, -1, -1))
+        self.has_tamw = tamw
+        from_deepest_but_one = range(len(encoder.output_channels) - 2, -1, -1)
+        self.stages = nn.ModuleList(DecoderStage(encoder, stage, dropout, tamw) for stage in from_deepest_but_one)
         self.seg_layers = SegLayers(encoder, num_classes, regions)
 
     def forward(self, features: list[tuple[Tensor, Tensor]]) -> Tensor | list[Tensor]:

@@ -48,6 +48,7 @@ class H2ASeg(nn.Module):
         ct_channels, pet_channels: Input channels of each stream; by default channel 0 is CT and all others are PET.
             A channel may feed both.
         regions: Whether logits stand for nnU-Net's regions instead of classes. Loading weights sets it too: SegLayers.
+        tamw: Whether TAMW weighs features; without it the decoder concatenates them as they are (an ablation).
         encoder_dropout, decoder_dropout, attention_dropout: 0 as in nnU-Net; the published network has 0.5 in all.
 
     Shape:
@@ -79,6 +80,7 @@ class H2ASeg(nn.Module):
         ct_channels: Sequence[int] | None = None,
         pet_channels: Sequence[int] | None = None,
         regions: bool = False,
+        tamw: bool = True,
         encoder_dropout: float = 0.0,
         decoder_dropout: float = 0.0,
         attention_dropout: float = 0.0,
@@ -122,7 +124,7 @@ class H2ASeg(nn.Module):
             encoder_dropout,
             attention_dropout,
         )
-        self.decoder = Decoder(self.encoder, num_classes, deep_supervision, decoder_dropout, regions)
+        self.decoder = Decoder(self.encoder, num_classes, deep_supervision, decoder_dropout, regions, tamw)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         if x.shape[1] != self.input_channels:

@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,9 +12,10 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from h2aseg_nnunet.files import replacing
-from h2aseg_nnunet.modalities import assign_channels
+from h2aseg_nnunet.modalities import StreamChannels, assign_channels
 from h2aseg_nnunet.network.encoder import stage_sizes
 from h2aseg_nnunet.network.h2aseg import H2ASeg
+from h2aseg_nnunet.trainer.supervision import halving_weights
 from h2aseg_nnunet.trainer.tamw_log import as_line, log_gains, measure_gains
 
 H2ASEG_CLASS = f"{H2ASeg.__module__}.{H2ASeg.__name__}"
@@ -27,10 +29,37 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
     The plan's U-Net is mapped to H2ASeg stage by stage: same kernels and strides; each stream has a quarter of the
     plan's features (32, 64, 128, ... becomes the published 8, 16, 32, ... per stream). A plan that names H2ASeg itself
     is taken as it is.
+
+    Recipes are subclasses of a few lines (docs/trainers.md). What nnU-Net's constructor sets, such as `num_epochs`,
+    `initial_lr`, `weight_decay` or `oversample_foreground_percent`, a subclass may set as a class attribute.
+
+    Attributes:
+        features_divisor: The plan's features, divided by this, are each stream's.
+        he_initialization: Start convolutions as nnU-Net does instead of with PyTorch's defaults.
+        deep_supervision_weights: Number of stages -> weights of their losses, from fine to coarse.
     """
 
     features_divisor = 4
+    he_initialization = True
+    deep_supervision_weights = staticmethod(halving_weights)
     _last_validation_data: torch.Tensor | None = None
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008, nnU-Net's own default
+    ):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        for name in vars(self).keys() & set(dir(type(self))):
+            setattr(self, name, getattr(type(self), name))
+
+    @classmethod
+    def network_options(cls, n_stages: int) -> dict[str, Any]:
+        """Arguments of H2ASeg that are the recipe's and not the plan's; here there are none."""
+        return {}
 
     @classmethod
     def build_network_architecture(
@@ -43,6 +72,8 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
     ) -> nn.Module:
         """Map the plan to H2ASeg; nnU-Net calls this for training and, on the class, for prediction.
 
+        What `network_options` gives counts more than the plan.
+
         Raises:
             ValueError: If the plan lacks a key, or the dataset does not give both streams a channel.
         """
@@ -50,16 +81,16 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         if configuration_manager.network_arch_class_name != H2ASEG_CLASS:
             arch_kwargs = cls._arch_kwargs_from_unet(arch_kwargs, configuration_manager)
         arch_kwargs.setdefault("patch_size", configuration_manager.patch_size)
-        if "ct_channels" not in arch_kwargs or "pet_channels" not in arch_kwargs:
-            streams = assign_channels(configuration_manager.normalization_schemes, num_input_channels)
-            arch_kwargs |= {"ct_channels": streams.ct, "pet_channels": streams.pet}
+        streams = cls._streams(configuration_manager, num_input_channels)
+        arch_kwargs |= {"ct_channels": streams.ct, "pet_channels": streams.pet}
+        arch_kwargs |= cls.network_options(arch_kwargs["n_stages"])
         return get_network_from_plans(
             H2ASEG_CLASS,
             arch_kwargs,
             [key for key in configuration_manager.network_arch_init_kwargs_req_import if key in arch_kwargs],
             num_input_channels,
             num_output_channels,
-            allow_init=True,
+            allow_init=cls.he_initialization,
             deep_supervision=enable_deep_supervision,
         )
 
@@ -77,6 +108,30 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         # H2ASeg has its own norm and dropout; it is told the plan's so that it can refuse those it cannot stand for
         layers = {key: unet_kwargs[key] for key in ("norm_op", "dropout_op") if key in unet_kwargs}
         return {key: unet_kwargs[key] for key in PLAN_KEYS} | layers | {"features_per_stage": features}
+
+    @staticmethod
+    def _streams(configuration_manager: ConfigurationManager, num_input_channels: int) -> StreamChannels:
+        """The plan's, if it names them; else by `assign_channels`."""
+        given = configuration_manager.network_arch_init_kwargs
+        if "ct_channels" in given and "pet_channels" in given:
+            return StreamChannels(tuple(given["ct_channels"]), tuple(given["pet_channels"]))
+        return assign_channels(configuration_manager.normalization_schemes, num_input_channels)
+
+    def modality_channels(self) -> StreamChannels:
+        """Image channels that are one modality's only, for augmentation that treats CT and PET differently.
+
+        Raises:
+            ValueError: If a modality has none.
+        """
+        images = range(len(self.configuration_manager.normalization_schemes))  # without a cascade's segmentation
+        streams = self._streams(self.configuration_manager, len(images))
+        ct, pet = set(streams.ct) & set(images), set(streams.pet) & set(images)
+        if not ct - pet or not pet - ct:
+            raise ValueError(
+                f"{type(self).__name__} changes CT and PET separately, but the plan's ct_channels {sorted(ct)} and "
+                f"pet_channels {sorted(pet)} do not give each a channel of its own: change them, or train without."
+            )
+        return StreamChannels(tuple(sorted(ct - pet)), tuple(sorted(pet - ct)))
 
     def initialize(self) -> None:
         """As nnU-Net's; the network learns whether labels are regions, which its builder is not told."""
@@ -100,7 +155,7 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         """nnU-Net's loss; weights halve from stage to stage as there, but no stage is left out (weight 0)."""
         loss = super()._build_loss()
         if self.enable_deep_supervision:
-            loss.weight_factors = halving_weights(len(loss.weight_factors))
+            loss.weight_factors = self.deep_supervision_weights(len(loss.weight_factors))
         return loss
 
     def train_step(self, batch: dict) -> dict:
@@ -173,9 +228,3 @@ def _check_readable(checkpoint_file: str) -> None:
     missing = {"network_weights", "optimizer_state", "current_epoch", "init_args", "logging"} - set(checkpoint)
     if missing:
         raise ValueError(f"{checkpoint_file}: no checkpoint of an nnU-Net training, for it lacks {sorted(missing)}.")
-
-
-def halving_weights(n_stages: int) -> tuple[float, ...]:
-    """Loss weights 1, 1/2, 1/4, ... from fine to coarse, normalised to sum 1."""
-    weights = [0.5**stage for stage in range(n_stages)]
-    return tuple(weight / sum(weights) for weight in weights)

@@ -13,7 +13,7 @@ from h2aseg_nnunet.explain.gains import GainTally, StageGains
 
 @torch.no_grad()
 def measure_gains(network: nn.Module, data: Tensor, device: torch.device) -> list[StageGains]:
-    """Mean gains over a batch, from one forward pass of the plain network.
+    """Mean gains over a batch, from one forward pass of the plain network; none where it was built without TAMW.
 
     Not of the compiled or distributed one: compiled code passes hooks by, and other ranks need not take part.
 
@@ -22,6 +22,8 @@ def measure_gains(network: nn.Module, data: Tensor, device: torch.device) -> lis
         data: (b, c, *), on any device.
         device: The network's.
     """
+    if not plain(network).decoder.has_tamw:
+        return []
     tally = GainTally()
     with reading_decoder(network) as readings, torch.autocast("cuda") if device.type == "cuda" else nullcontext():
         plain(network)(data.to(device, non_blocking=True))
@@ -46,6 +48,8 @@ def log_gains(logger: MetaLogger, gains: Sequence[StageGains], epoch: int) -> No
 
 def as_line(gains: Sequence[StageGains]) -> str:
     """For the training log: change of features in predicted tumour and in background."""
+    if not gains:
+        return "TAMW: none, the network was built without it"
     stages = [
         f"stage {each.stage} "
         + ", ".join(f"{name} {each.tumor[name]:+.1%} / {each.background[name]:+.1%}" for name in MODALITIES)

@@ -53,12 +53,12 @@ def make_plans(dimension: int = 3, patch: int = PATCH, **changes) -> dict:
     return plans
 
 
-def make_network(plans: dict, dataset: dict = DATASET, num_input_channels: int = 2):
+def make_network(plans: dict, dataset: dict = DATASET, num_input_channels: int = 2, trainer=nnUNetTrainerH2ASeg):
     manager = PlansManager(plans)
     heads = manager.get_label_manager(dataset).num_segmentation_heads
     configuration = manager.get_configuration(CONFIGURATION)
     torch.manual_seed(0)
-    network = nnUNetTrainerH2ASeg.build_network_architecture(manager, configuration, num_input_channels, heads)
+    network = trainer.build_network_architecture(manager, configuration, num_input_channels, heads)
     network.decoder.seg_layers.set_regions(manager.get_label_manager(dataset).has_regions)
     return network
 

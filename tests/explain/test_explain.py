@@ -13,6 +13,7 @@ from h2aseg_nnunet.explain.explain import Settings, explain
 from h2aseg_nnunet.explain.model import load_model
 from h2aseg_nnunet.explain.sliding import ExplainingPredictor
 from h2aseg_nnunet.modalities import CT, PET
+from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg_noTAMW
 
 from .conftest import CENTRE_MM, DATASET, PLANS, make_network, make_plans, save_model, write_phantom
 
@@ -209,6 +210,27 @@ def test_without_a_predicted_tumour_the_most_probable_voxel_is_asked(tmp_path):
     assert record["attribution"]["PET"]["mean_in_predicted_tumor"] is None
     probability = read(folder / "probability" / "stage1.nii.gz")
     assert probability[tuple(record["voxel"]["index_xyz"][::-1])] == probability.max()
+
+
+def test_a_network_without_tamw_is_explained_without(tmp_path, capsys):
+    plans = make_plans()
+    model_folder = save_model(
+        tmp_path / "model",
+        make_network(plans, trainer=nnUNetTrainerH2ASeg_noTAMW),
+        plans,
+        trainer="nnUNetTrainerH2ASeg_noTAMW",
+    )
+    case = write_phantom(tmp_path / "images")
+
+    assert run(model_folder, case, tmp_path / "out") == 0
+
+    assert "TAMW: none, the network was built without it" in capsys.readouterr().out
+    folder = tmp_path / "out" / "case"
+    assert json.loads((folder / "explanation.json").read_text())["tamw"] == []
+    assert not list(folder.glob("tamw*"))
+    assert {file.stem for file in folder.glob("*.png")} == {"probability", "attention", "attribution"}
+    _, probabilities = nnunet_prediction(model_folder, case)
+    np.testing.assert_allclose(read(folder / "probability" / "stage1.nii.gz"), probabilities[1], atol=1e-3)
 
 
 def test_an_explanation_is_replaced_or_kept_but_nothing_else_is_touched(untrained, tmp_path, capsys, no_figures):

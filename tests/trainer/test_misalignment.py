@@ -1,0 +1,181 @@
+import numpy as np
+import pytest
+import torch
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from batchgeneratorsv2.transforms.utils.pseudo2d import Convert2DTo3DTransform
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
+
+from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg_misalign
+from h2aseg_nnunet.trainer.misalignment import MisalignTransform, move_rigidly
+
+CUBES = (1.0, 1.0, 1.0)
+
+
+def centre_of_mass(image: torch.Tensor) -> np.ndarray:
+    positions = torch.meshgrid(*[torch.arange(float(n)) for n in image.shape], indexing="ij")
+    return np.array([((image * each).sum() / image.sum()).item() for each in positions])
+
+
+def blob(size, position) -> torch.Tensor:
+    """Gaussian with a standard deviation of one voxel."""
+    positions = torch.meshgrid(*[torch.arange(float(n)) for n in size], indexing="ij")
+    return torch.exp(-0.5 * sum((each - p) ** 2 for each, p in zip(positions, position, strict=True)))
+
+
+def test_nothing_moves_by_nothing():
+    for image in (torch.randn(2, 5, 6, 7), torch.randn(2, 6, 7)):
+        angles, still = ([0] * 3, [0] * 3) if image.ndim == 4 else ([0], [0, 0])
+        torch.testing.assert_close(move_rigidly(image, angles, still, CUBES[: image.ndim - 1]), image)
+
+
+def test_a_shift_by_whole_voxels_repeats_the_edge():
+    volume = torch.arange(5.0).expand(1, 2, 3, 5)
+
+    moved = move_rigidly(volume, [0, 0, 0], [0, 0, 2], CUBES)
+
+    torch.testing.assert_close(moved, torch.tensor([0.0, 0, 0, 1, 2]).expand(1, 2, 3, 5))
+
+
+@pytest.mark.parametrize(
+    ("axis", "start", "end"),
+    [(0, (0, 4, 0), (0, 0, 4)), (1, (0, 0, 4), (4, 0, 0)), (2, (4, 0, 0), (0, 4, 0))],
+)
+def test_a_quarter_turn_about_each_axis(axis, start, end):
+    """The next axis but one goes to the next: right-handed in the order of axes."""
+    volume = blob((21, 21, 21), np.add(start, 10))[None]
+    angles = np.zeros(3)
+    angles[axis] = 90
+
+    moved = move_rigidly(volume, angles, [0, 0, 0], CUBES)
+
+    np.testing.assert_allclose(centre_of_mass(moved[0]) - 10, end, atol=1e-3)
+
+
+def test_a_slice_turns_as_a_volume_does_about_its_first_axis():
+    volume = torch.randn(2, 1, 12, 15)
+
+    slices = move_rigidly(volume[:, 0], [20], [1.5, -0.5], (2, 3))
+
+    torch.testing.assert_close(slices, move_rigidly(volume, [20, 0, 0], [0, 1.5, -0.5], (5, 2, 3))[:, 0])
+
+
+def test_rotation_is_rigid_in_millimetres():
+    """8 mm along the first axis are 4 voxels; turned by a quarter, 8 mm along the second are 8 voxels."""
+    image = blob((21, 41), (10 + 4, 20))[None]
+
+    moved = move_rigidly(image, [90], [0, 0], spacing_mm=(2.0, 1.0))
+
+    np.testing.assert_allclose(centre_of_mass(moved[0]) - (10, 20), (0, 8), atol=1e-2)
+
+
+def test_only_the_given_channels_move_and_never_the_label():
+    torch.manual_seed(0)
+    image, label = torch.randn(3, 8, 9, 10), torch.randint(0, 2, (1, 8, 9, 10))
+    before = image.clone()
+
+    result = MisalignTransform([0, 2], CUBES, max_angle_deg=5, max_shift_voxels=2)(image=image, segmentation=label)
+
+    assert torch.equal(result["image"][1], before[1])
+    assert not any(torch.allclose(result["image"][channel], before[channel]) for channel in (0, 2))
+    assert result["segmentation"] is label
+    assert torch.equal(image, before)  # what was handed in is left as it was
+
+
+def test_shifts_reach_two_voxels_within_slices_and_not_beyond():
+    np.random.seed(0)
+    image = blob((9, 21, 21), (4, 10, 10)).repeat(2, 1, 1, 1)
+    transform = MisalignTransform([0], CUBES, max_shift_voxels=2)
+
+    moves = np.array([centre_of_mass(transform(image=image)["image"][0]) - (4, 10, 10) for _ in range(60)])
+
+    np.testing.assert_allclose(moves[:, 0], 0, atol=1e-3)
+    assert (np.abs(moves[:, 1:]).max(0) <= 2 + 1e-2).all()
+    assert (moves[:, 1:].max(0) > 1.5).all() and (moves[:, 1:].min(0) < -1.5).all()
+
+
+def test_rotations_reach_five_degrees_about_each_axis_and_not_beyond():
+    np.random.seed(0)
+    draws = np.array(
+        [
+            MisalignTransform([0], CUBES, 5).get_parameters(image=torch.zeros(1, 2, 2, 2))["angles_deg"]
+            for _ in range(99)
+        ]
+    )
+
+    assert (np.abs(draws).max(0) <= 5).all()
+    assert (draws.max(0) > 4).all() and (draws.min(0) < -4).all()
+    moved = MisalignTransform([0], CUBES, 5)(image=blob((9, 9, 41), (4, 4, 35)).repeat(2, 1, 1, 1))["image"]
+    assert np.linalg.norm(centre_of_mass(moved[0]) - (4, 4, 35)) <= 15 * np.deg2rad(3 * 5)
+
+
+def misalignments(trainer, dummy_2d: bool = False, image_channels: int = 2):
+    """The recipe's transforms: those that are new, and where they are."""
+    transforms = trainer.get_training_transforms(
+        trainer.configuration_manager.patch_size, (-0.5, 0.5), None, (0,), dummy_2d
+    ).transforms
+    found = [i for i, each in enumerate(transforms) if isinstance(getattr(each, "transform", None), MisalignTransform)]
+    return transforms, found
+
+
+@pytest.mark.parametrize(
+    ("configuration", "dummy_2d", "last"),
+    [
+        ("2d", False, SpatialTransform),
+        ("3d_fullres", False, SpatialTransform),
+        ("3d_fullres", True, Convert2DTo3DTransform),
+    ],
+)
+def test_both_follow_the_spatial_transform(make_trainer, configuration, dummy_2d, last):
+    trainer = make_trainer(nnUNetTrainerH2ASeg_misalign, configuration=configuration)
+
+    transforms, (rotate, shift) = misalignments(trainer, dummy_2d)
+
+    assert isinstance(transforms[rotate - 1], last)
+    assert shift == rotate + 1
+    assert [transforms[i].apply_probability for i in (rotate, shift)] == [0.1, 0.1]
+    assert (transforms[rotate].transform.max_angle_deg, transforms[rotate].transform.max_shift_voxels) == (5, 0)
+    assert (transforms[shift].transform.max_angle_deg, transforms[shift].transform.max_shift_voxels) == (0, 2)
+    assert transforms[rotate].transform.spacing_mm == trainer.configuration_manager.spacing
+    size = [n + 4 for n in trainer.configuration_manager.patch_size]
+    size = [trainer.configuration_manager.patch_size[0], *size[1:]] if dummy_2d else size
+    for transform in (transforms[rotate], transforms[shift]):
+        transform.apply_probability = 1
+    compose = trainer.get_training_transforms(
+        trainer.configuration_manager.patch_size, (-0.5, 0.5), None, (0,), dummy_2d
+    )
+    compose.transforms = transforms
+    result = compose(image=torch.randn(2, *size), segmentation=torch.zeros(1, *size))
+    assert result["image"].shape[1:] == tuple(trainer.configuration_manager.patch_size)
+    assert result["image"].isfinite().all()
+
+
+def test_probability_zero_leaves_the_image_alone(make_trainer):
+    class Never(nnUNetTrainerH2ASeg_misalign):
+        p_rotation = p_shift = 0.0
+
+    transforms, found = misalignments(make_trainer(Never))
+    image = torch.randn(2, 4, 5, 6)
+
+    for i in found:
+        assert isinstance(transforms[i], RandomTransform)
+        assert all(transforms[i](image=image)["image"] is image for _ in range(50))
+
+
+def test_the_ct_channels_are_the_plans(plans, make_trainer):
+    plans["configurations"]["3d_fullres"]["normalization_schemes"] = [
+        "ZScoreNormalization",
+        "CTNormalization",
+        "CTNormalization",
+    ]
+
+    transforms, found = misalignments(make_trainer(nnUNetTrainerH2ASeg_misalign))
+
+    assert [transforms[i].transform.channels for i in found] == [[1, 2], [1, 2]]
+
+
+def test_modalities_without_a_channel_of_their_own_are_refused(plans, make_trainer):
+    arch_kwargs = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    arch_kwargs |= {"ct_channels": [0, 1], "pet_channels": [1]}
+
+    with pytest.raises(ValueError, match=r"nnUNetTrainerH2ASeg_misalign changes CT and PET separately.*\[0, 1\]"):
+        make_trainer(nnUNetTrainerH2ASeg_misalign).modality_channels()

@@ -1,0 +1,37 @@
+import pytest
+import torch
+from torch import nn
+
+from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg_linearDS
+from h2aseg_nnunet.trainer.supervision import (
+    FullResolutionSupervision,
+    halving_weights,
+    linear_weights,
+    release_weights,
+)
+
+
+def test_weights_fall_from_fine_to_coarse():
+    assert halving_weights(3) == pytest.approx((4 / 7, 2 / 7, 1 / 7))
+    assert linear_weights(4) == pytest.approx((0.4, 0.3, 0.2, 0.1))
+    assert release_weights(5) == (5, 4, 3, 2, 1)
+
+
+def test_a_recipe_may_choose_the_weights(make_trainer):
+    trainer = make_trainer(nnUNetTrainerH2ASeg_linearDS)
+    trainer.initialize()
+
+    assert trainer.loss.weight_factors == pytest.approx((0.4, 0.3, 0.2, 0.1))
+
+
+class SquaredDifference(nn.Module):
+    def forward(self, logits, target):
+        return (logits - target).square().mean()
+
+
+def test_coarse_logits_are_compared_at_full_resolution():
+    """-3, 3 becomes -3, -1, 1, 3, for corners coincide; less 1: squares 16, 4, 0, 4, mean 6. Fine: mean 1."""
+    fine, coarse, target = torch.zeros(1, 1, 1, 4), torch.tensor([[[[-3.0, 3.0]]]]), torch.ones(1, 1, 1, 4)
+    loss = FullResolutionSupervision(SquaredDifference(), (2, 0.5))
+
+    assert loss([fine, coarse], [target, None]) == pytest.approx(2 * 1 + 0.5 * 6)
