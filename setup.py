@@ -92,7 +92,7 @@ if __name__ == "__main__":  # nnU-Net imports this file when nnUNet_extTrainer p
             "pillow",  # PNG and JPEG inside the report's pages
             "jinja2",  # the report's pages; escapes every text put into them
             "connected-components-3d>=3.18",  # lesions, with the connectivity and library of the AutoPET challenges
-            "scipy",  # blurring and distance transforms of the phantoms
+            "scipy",  # blurring and distance transforms of the phantoms, the signed-rank test of comparisons
             "tqdm",  # progress bars
         ],
         extras_require={

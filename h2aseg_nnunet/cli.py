@@ -1,6 +1,7 @@
 """The `h2aseg` command: parses, calls, reports; no logic of its own."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -39,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_evaluate,
         _add_report,
         _add_explain,
+        _add_compare,
         _add_trainer_path,
     ):
         add_command(commands)
@@ -319,6 +321,75 @@ def _explain(options: argparse.Namespace) -> None:
     settings = Settings(options.voxel, options.point, options.prev_stage_predictions, options.max_suv)
     for folder in explain(model, options.case, options.output, settings, options.continue_prediction):
         print(f"Explanation: {folder}")
+
+
+def _add_compare(commands: Subparsers) -> None:
+    compare = commands.add_parser("compare", help="trainers on identical folds, seeds and schedule, with statistics")
+    compare.add_argument("-d", dest="dataset", required=True, help="number or name of a preprocessed dataset")
+    compare.add_argument("-c", dest="configuration", required=True, help="2d, 3d_fullres, ...")
+    compare.add_argument(
+        "--trainers",
+        nargs="+",
+        required=True,
+        metavar="TRAINER[:PLANS]",
+        help="the first is the reference; e.g. nnUNetTrainer nnUNetTrainer:nnUNetResEncUNetMPlans nnUNetTrainerH2ASeg",
+    )
+    compare.add_argument("-p", dest="plans", default="nnUNetPlans", help="where none is named (default: %(default)s)")
+    compare.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="(default: 0 1 2 3 4)")
+    compare.add_argument("--seeds", nargs="+", type=int, default=[0], help="of weights and data order (default: 0)")
+    compare.add_argument("--epochs", type=int, default=1000, help="of every trainer (default: %(default)s)")
+    compare.add_argument("--iterations", type=int, default=250, help="of an epoch (default: %(default)s)")
+    compare.add_argument(
+        "--val-iterations", type=int, default=50, help="of an epoch's pseudo Dice (default: %(default)s)"
+    )
+    compare.add_argument(
+        "-o", dest="output", default="h2aseg_compare", help="folder for everything (default: %(default)s)"
+    )
+    compare.add_argument(
+        "-device", "--device", default="auto", choices=("auto", "cuda", "cpu", "mps"), help="default: a GPU if any"
+    )
+    compare.add_argument("-i", dest="images", metavar="FOLDER", help="held-out images: compare on them, folds together")
+    compare.add_argument("-gt", dest="references", metavar="FOLDER", help="with -i: their reference masks")
+    compare.add_argument("-np", dest="processes", type=int, default=4, help="for evaluation (default: %(default)s)")
+    compare.add_argument("--dry-run", action="store_true", help="only print a command for each run, to run anywhere")
+    compare.add_argument("--only", choices=("runs", "table"), help="leave out the table, or run nothing")
+    compare.set_defaults(run=_compare)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from h2aseg_nnunet.compare import compare  # torch takes seconds to import
+    from h2aseg_nnunet.compare.check import dataset_name
+    from h2aseg_nnunet.compare.runs import make_runs
+
+    if (options.images is None) != (options.references is None):
+        raise ValueError("-i and -gt go together: held-out images and their reference masks.")
+    heldout = (
+        compare.HeldOut(os.path.abspath(options.images), os.path.abspath(options.references))
+        if options.images
+        else None
+    )
+    runs = make_runs(
+        options.trainers,
+        options.plans,
+        options.folds,
+        options.seeds,
+        folder=os.path.abspath(options.output),
+        dataset=dataset_name(options.dataset),
+        configuration=options.configuration,
+        epochs=options.epochs,
+        iterations=options.iterations,
+        val_iterations=options.val_iterations,
+        device=options.device,
+        processes=options.processes,
+    )
+    if options.dry_run:
+        print("\n".join(compare.commands(runs)))
+        return
+    outcome = compare.compare(runs, options.only, heldout)
+    if outcome.text:
+        print(outcome.text)
+    if outcome.failures:
+        raise RuntimeError(f"{len(outcome.failures)} failed, as told above; the same command goes on with them.")
 
 
 def _add_trainer_path(commands: Subparsers) -> None:

@@ -1,0 +1,95 @@
+"""h2aseg compare with a stock trainer and H2ASeg: nnU-Net's own training, on tiny images."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from tiny_datasets import read_image
+
+from h2aseg_nnunet import cli
+from h2aseg_nnunet.compare.execute import environment
+from h2aseg_nnunet.compare.runs import Run, make_runs
+from h2aseg_nnunet.evaluation.metrics import dice
+
+PLANS = "nnUNetPlansLarge"  # patches that hold the whole tiny image: the stock loss needs more than two stages
+TRAINERS = ("nnUNetTrainer", "nnUNetTrainerH2ASeg")
+SCHEDULE = {"epochs": 3, "iterations": 2, "val_iterations": 1}
+SECONDS_TO_WAIT = 300
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def dataset(workspace):
+    dataset = workspace.dataset("binary")
+    workspace.run(f"nnUNetv2_plan_experiment -d {dataset.id} -overwrite_plans_name {PLANS}")
+    workspace.run(f"nnUNetv2_preprocess -d {dataset.id} -plans_name {PLANS} -c 3d_fullres -np 1 --no_pbar")
+    with workspace.environment(nnUNet_n_proc_DA="1", nnUNet_def_n_proc="1", OMP_NUM_THREADS="1"):
+        yield dataset
+
+
+def train_until_killed(run: Run, line: str) -> None:
+    """Carries out the run until its log holds the line, and kills it and its workers as a scheduler does."""
+    run.fold_folder.mkdir(parents=True)
+    with run.log.open("w") as log:
+        process = subprocess.Popen(
+            run.process(), env=environment(run), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        end = time.monotonic() + SECONDS_TO_WAIT
+        while line not in run.log.read_text() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, run.log.read_text()
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return torch.load(run.fold_folder / "checkpoint_final.pth", weights_only=False)["network_weights"]
+
+
+def test_two_trainers_and_a_killed_run_that_goes_on_as_if_it_had_not_been_killed(dataset, tmp_path, capfd):
+    output = tmp_path / "out"
+    stock, h2aseg = make_runs(
+        *(TRAINERS, PLANS, [0], [3]),
+        **{"folder": str(output), "dataset": dataset.name, "configuration": "3d_fullres"},
+        **{**SCHEDULE, "device": "cpu", "processes": 1},
+    )
+    options = "--folds 0 --seeds 3 --epochs 3 --iterations 2 --val-iterations 1 -device cpu -np 1"
+    command = ["compare", "-d", dataset.id, "-c", "3d_fullres", "-p", PLANS, "--trainers", *TRAINERS]
+    command += [*options.split(), "-o", str(output)]
+
+    assert cli.main(command) == 0, capfd.readouterr()
+
+    (case,) = json.loads((dataset.preprocessed / "splits_final.json").read_text())[0]["val"]
+    reference = read_image(dataset.raw / "labelsTr" / f"{case}.nii.gz")
+    expected = [
+        dice(reference, read_image(run.fold_folder / "validation" / f"{case}.nii.gz")) for run in (stock, h2aseg)
+    ]
+    content = json.loads((output / "compare.json").read_text())
+    assert [content["trainers"][name]["summary"]["dice"]["mean"] for name in TRAINERS] == pytest.approx(expected)
+    assert content["differences"][TRAINERS[1]]["dice"]["mean"] == pytest.approx(expected[1] - expected[0])
+    for name, run in zip(TRAINERS, (stock, h2aseg), strict=True):
+        costs = content["trainers"][name]["costs"]
+        assert costs["parameters"] == num_parameters(weights(run))
+        assert 0 < costs["seconds_per_iteration"] < 60
+        assert 0 < costs["peak_memory_bytes"] < 2**32
+
+    before, untouched = weights(h2aseg), (stock.fold_folder / "checkpoint_final.pth").stat()
+    shutil.rmtree(h2aseg.fold_folder)
+    train_until_killed(h2aseg, "Epoch 2")
+    assert not (h2aseg.fold_folder / "checkpoint_final.pth").exists()
+    assert cli.main(command) == 0, capfd.readouterr()
+
+    after = weights(h2aseg)
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    assert json.loads((output / "compare.json").read_text())["differences"] == content["differences"]
+    assert (stock.fold_folder / "checkpoint_final.pth").stat().st_mtime_ns == untouched.st_mtime_ns
+
+
+def num_parameters(state: dict[str, torch.Tensor]) -> int:
+    """Of a state in which nnU-Net's networks have some weights under several names, and ours a flag."""
+    return sum({weight.data_ptr(): weight.numel() for weight in state.values() if weight.is_floating_point()}.values())
