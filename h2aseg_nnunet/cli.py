@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_report,
         _add_explain,
         _add_compare,
+        _add_robustness,
         _add_trainer_path,
     ):
         add_command(commands)
@@ -390,6 +391,73 @@ def _compare(options: argparse.Namespace) -> None:
         print(outcome.text)
     if outcome.failures:
         raise RuntimeError(f"{len(outcome.failures)} failed, as told above; the same command goes on with them.")
+
+
+def _add_robustness(commands: Subparsers) -> None:
+    robustness = commands.add_parser("robustness", help="what a missing PET or CT, or a shifted CT, costs a model")
+    robustness.add_argument(
+        "-m",
+        dest="model",
+        required=True,
+        metavar="MODEL_FOLDER",
+        help="nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION, of any trainer",
+    )
+    robustness.add_argument("-i", dest="images", required=True, metavar="FOLDER", help="case_0000.nii.gz ...")
+    robustness.add_argument("-gt", dest="references", required=True, metavar="FOLDER", help="their reference masks")
+    robustness.add_argument("-o", dest="output", required=True, help="new folder, or an earlier report to replace")
+    robustness.add_argument(
+        "-f", dest="folds", nargs="+", help="averaged as in nnUNetv2_predict (default: all that are trained)"
+    )
+    robustness.add_argument("-chk", dest="checkpoint", default="checkpoint_final.pth", help="(default: %(default)s)")
+    robustness.add_argument("-step_size", type=float, default=0.5, help="of the sliding window (default: %(default)s)")
+    robustness.add_argument("--disable_tta", action="store_true", help="without mirroring: faster, less accurate")
+    robustness.add_argument(
+        "-device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default: a GPU if any"
+    )
+    robustness.add_argument(
+        "--shifts",
+        type=float,
+        nargs="*",
+        default=[1, 2, 4],
+        metavar="VOXELS",
+        help="of the CT, in preprocessed voxels (default: 1 2 4)",
+    )
+    robustness.add_argument(
+        "--continue_prediction", "--c", action="store_true", help="keep finished predictions (default: replace them)"
+    )
+    robustness.add_argument(
+        "-np", dest="processes", type=int, default=3, help="for export and evaluation (default: %(default)s)"
+    )
+    robustness.set_defaults(run=_robustness)
+
+
+def _robustness(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from h2aseg_nnunet.robustness.model import Settings, find_folds  # torch takes seconds to import
+    from h2aseg_nnunet.robustness.robustness import measure_robustness
+    from h2aseg_nnunet.robustness.write import write
+
+    model, output = Path(options.model), Path(options.output)
+    settings = Settings(
+        model=str(model.resolve()),
+        images=str(Path(options.images).resolve()),
+        folds=find_folds(model, options.folds, options.checkpoint),
+        checkpoint=options.checkpoint,
+        step_size=options.step_size,
+        mirroring=not options.disable_tta,
+    )
+    robustness = measure_robustness(
+        settings,
+        options.references,
+        output,
+        options.shifts,
+        options.device,
+        options.processes,
+        options.continue_prediction,
+    )
+    print(write(robustness, output))
+    print(f"Picture: {output / 'robustness.png'}")
 
 
 def _add_trainer_path(commands: Subparsers) -> None:

@@ -32,6 +32,13 @@ class Grid(NamedTuple):
     def of(cls, image: SimpleITK.Image) -> "Grid":
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
+    def describe(self) -> str:
+        """Size, spacing and position, short enough for a message."""
+        size = " x ".join(map(str, self.size))
+        spacing = " x ".join(f"{mm:.4g}" for mm in self.spacing_mm)
+        origin = ", ".join(f"{mm:.4g}" for mm in self.origin_mm)
+        return f"{size} voxels of {spacing} mm from ({origin})"
+
     @property
     def axes_mm(self) -> np.ndarray:
         """Matrix (3, 3) whose columns are the steps to the next voxel."""

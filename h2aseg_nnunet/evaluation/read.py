@@ -76,9 +76,8 @@ def _read_mask(file: Path, labels: tuple[int, ...] | None) -> SimpleITK.Image:
 
 def _require_grid(file: Path, image: SimpleITK.Image, other_file: Path, other: SimpleITK.Image, remedy: str) -> None:
     if not _same_grid(image, other):
-        raise ValueError(
-            f"{file} ({_describe(image)}) is not on the grid of {other_file} ({_describe(other)}). {remedy}"
-        )
+        here, there = Grid.of(image).describe(), Grid.of(other).describe()
+        raise ValueError(f"{file} ({here}) is not on the grid of {other_file} ({there}). {remedy}")
 
 
 def _same_grid(image: SimpleITK.Image, other: SimpleITK.Image) -> bool:
@@ -97,11 +96,3 @@ def _onto_grid(file: Path, image: SimpleITK.Image, reference_file: Path, referen
             "HECKTOR demands equal spacing. Resample the prediction to the reference's (nearest neighbour)."
         )
     return SimpleITK.Resample(image, reference, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor, 0)
-
-
-def _describe(image: SimpleITK.Image) -> str:
-    """Size, spacing and position, short enough for a message."""
-    size = " x ".join(map(str, image.GetSize()))
-    spacing = " x ".join(f"{mm:.4g}" for mm in image.GetSpacing())
-    origin = ", ".join(f"{mm:.4g}" for mm in image.GetOrigin())
-    return f"{size} voxels of {spacing} mm from ({origin})"

@@ -4,6 +4,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from h2aseg_nnunet.network.chunked_attention import chunked_attention
 from h2aseg_nnunet.network.cpu import runs_on_cpu
@@ -68,9 +69,16 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     Shape:
         query, key: (b, n, t, k); value and output: (b, n, t, c) with c >= k; mask: (1, n, t), False at keys to ignore.
     """
-    as_wide = query.shape[-1] == value.shape[-1]
+    as_wide = query.shape[-1] == value.shape[-1]  # what the fused kernel of a CPU wants
     if runs_on_cpu(query) and (dropout or not as_wide):
         return chunked_attention(query, key, value, mask, dropout)
+    if dropout and query.device.type != "cuda":
+        # Only CUDA's fused kernels know dropout. The plain formula elsewhere keeps every score several times.
+        return checkpoint(_attend, query, key, value, mask, dropout, use_reentrant=False)
+    return _attend(query, key, value, mask, dropout)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
     scale = query.shape[-1] ** -0.5
     # Windows take the place of heads. The fused kernels want one head size: zeros leave the scores as they are.
     widen = value.shape[-1] - query.shape[-1]

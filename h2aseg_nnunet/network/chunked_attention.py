@@ -15,24 +15,25 @@ SCORES_PER_CHUNK = 2**20
 
 
 def chunked_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
-    """Scaled dot-product attention in every window by itself.
+    """Scaled dot-product attention in every window by itself, computed in float32 at least.
 
     Shape:
         query, key: (b, n, t, k); value and output: (b, n, t, c); mask: (1, n, t), False at keys to ignore, or None.
     """
     if mask is not None:
         mask = mask.expand(len(query), -1, -1).flatten(0, 1).unsqueeze(1)
-    windows = (tokens.flatten(0, 1) for tokens in (query, key, value))
-    return _ChunkedAttention.apply(*windows, mask, dropout).view(value.shape)
+    at_least_float32 = torch.promote_types(value.dtype, torch.float32)
+    windows = (tokens.flatten(0, 1).to(at_least_float32) for tokens in (query, key, value))
+    with torch.autocast("cpu", enabled=False):
+        output = _ChunkedAttention.apply(*windows, mask, dropout)
+    return output.view(value.shape).to(value.dtype)
 
 
 class _ChunkedAttention(torch.autograd.Function):
     """query, key: (n, t, k); value and output: (n, t, c). Backward draws the same dropout once more."""
 
     @staticmethod
-    def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float
-    ) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
         ctx.save_for_backward(query, key, value, mask)
         ctx.dropout, ctx.random_state = dropout, torch.get_rng_state()
         output = value.new_empty(value.shape)

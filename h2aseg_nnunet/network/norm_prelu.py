@@ -112,7 +112,7 @@ def _normalize(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     means, inverse_stds = [], []
 
     def normalize(item: Tensor) -> Tensor:
-        normalized, mean, inverse_std = torch.native_batch_norm(item, None, None, None, None, True, 0.0, EPS)
+        normalized, mean, inverse_std = torch.native_batch_norm(item, *_ones(item), None, None, True, 0.0, EPS)
         means.append(mean)
         inverse_stds.append(inverse_std)
         return normalized
@@ -147,6 +147,13 @@ def _normalize_backward(gradient: Tensor, x: Tensor, mean: Tensor, inverse_std: 
         ),
         like=x,
     )
+
+
+def _ones(item: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Weight and bias that change nothing. Where a CPU computes in half precision, their type is the statistics'."""
+    if item.device.type != "cpu" or item.dtype not in (torch.float16, torch.bfloat16):
+        return None, None
+    return torch.ones(item.shape[1]), torch.zeros(item.shape[1])
 
 
 def _single_items(x: Tensor) -> list[Tensor]:

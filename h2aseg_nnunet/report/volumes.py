@@ -36,9 +36,10 @@ def read_case(files: CaseFiles) -> CaseImages:
     images = [read_image(file) for file in files.files()]
     pet = images[1]
     for file, image in zip(files.files(), images, strict=True):
-        if Grid.of(image).size != Grid.of(pet).size or Grid.of(pet).start_of(Grid.of(image)) != (0, 0, 0):
+        here, there = Grid.of(image), Grid.of(pet)
+        if here.size != there.size or there.start_of(here) != (0, 0, 0):
             raise ValueError(
-                f"{file} ({_describe(image)}) is not on the grid of {files.pet} ({_describe(pet)}): nnU-Net needs one "
+                f"{file} ({here.describe()}) is not on the grid of {files.pet} ({there.describe()}): nnU-Net needs one "
                 "grid per case; resample the file onto it."
             )
         image.CopyInformation(pet)  # exactly, so that whatever is resampled below has the same size
@@ -88,11 +89,3 @@ def spacing_zyx_mm(image: Image) -> tuple[float, float, float]:
     """Spacing in the order of the array's axes."""
     x, y, z = image.GetSpacing()
     return z, y, x
-
-
-def _describe(image: Image) -> str:
-    """Size, spacing and position, short enough for a message."""
-    size = " x ".join(map(str, image.GetSize()))
-    spacing = " x ".join(f"{mm:.4g}" for mm in image.GetSpacing())
-    origin = ", ".join(f"{mm:.4g}" for mm in image.GetOrigin())
-    return f"{size} voxels of {spacing} mm from ({origin})"

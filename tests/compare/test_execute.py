@@ -121,10 +121,14 @@ def test_ctrl_c_ends_the_process_too(runs, monkeypatch):
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     threading.Thread(target=interrupt).start()
     start = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        execute_all([run])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            execute_all([run])
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     assert time.monotonic() - start < 30
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from h2aseg_nnunet import nnUNetTrainerH2ASeg
+from h2aseg_nnunet.network.cpu import as_on_a_gpu
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 
 SIZE = (16, 16, 16)
@@ -94,9 +96,11 @@ def test_outputs_are_finite_and_gradients_of_usual_size(image):
 
 
 @pytest.mark.parametrize("image", EXTREMES)
-def test_gradients_stay_in_the_range_of_float16(image):
+@pytest.mark.parametrize("order", [as_on_a_gpu, nullcontext])
+def test_gradients_stay_in_the_range_of_float16(image, order):
     """At a loss scale of 256 at least; else each such batch would halve nnU-Net's scale, down to nothing."""
-    assert np.isfinite(gradient_norm(image(), torch.float16, scale=256.0))
+    with order():
+        assert np.isfinite(gradient_norm(image(), torch.float16, scale=256.0))
 
 
 @pytest.mark.parametrize("image", [suv_200, one_hot_voxel])
@@ -108,7 +112,8 @@ def test_activations_stay_an_eighth_below_the_limit_of_float16(image):
                 lambda module, inputs, output, name=name: largest.update({name: output.abs().max().item()})
             )
 
-    network(image())
+    with as_on_a_gpu():  # every convolution as a module of its own
+        network(image())
 
     assert max(largest.values()) > 100  # the hooks saw the extreme
     assert max(largest.values()) < FLOAT16_MAX / 8

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from torch.nn import functional as F
 
 from h2aseg_nnunet.network.attention import BidirectionalAttention, CrossModalAttention, GlobalAttention, attend
 

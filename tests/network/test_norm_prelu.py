@@ -112,6 +112,19 @@ def test_autocast_computes_in_its_type():
         torch.testing.assert_close(a.float(), b, rtol=0.05, atol=0.05)
 
 
+def test_half_precision_keeps_statistics_in_float32():
+    """A mean of 100 has steps of a half in bfloat16, which would shift what backward normalises once more."""
+    slope = torch.tensor([0.25])
+    x = (torch.randn(1, 2, 4, 4, 4) + 100).bfloat16()
+    given, expected = x.clone().requires_grad_(), x.float().requires_grad_()
+    probe = torch.randn_like(expected)
+
+    (norm_prelu(given, slope.bfloat16()) * probe).sum().backward()
+    (norm_prelu(expected, slope) * probe).sum().backward()
+
+    torch.testing.assert_close(given.grad.float(), expected.grad, rtol=0.05, atol=0.02)
+
+
 def test_compiles_without_graph_break():
     x, activations, convs = make(3, torch.float32)
     compiled = torch.compile(norm_prelu_convs, fullgraph=True, backend="aot_eager")

@@ -9,8 +9,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.measure import bytes_saved_for_backward
-from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.network.cpu import as_on_a_gpu
+from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.planning.memory import TensorMemory, nnunet_loss, training_step_bytes
 
 PATCH = (64, 48, 40)

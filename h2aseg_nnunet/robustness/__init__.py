@@ -1,0 +1,1 @@
+"""How predictions degrade when PET or CT is missing, or CT does not lie on the PET."""
