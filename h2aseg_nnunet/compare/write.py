@@ -73,13 +73,13 @@ def to_markdown(comparison: Comparison, runs: Sequence[Run], heldout: tuple[str,
         f"{run.epochs} epochs of {run.iterations} iterations; folds {_listing(folds)}; seeds {_listing(seeds)}. "
         + (f"Held-out cases of {heldout[0]}, by the folds together. " if heldout else "Each fold's validation cases. ")
         + "A case is the unit: its values are averaged over seeds. In brackets: 95 % bootstrap interval of the mean.",
-        _table(
+        markdown_table(
             ["trainer", "runs", "cases", *(f"mean {NAMES[measure]}" for measure in MEASURES)],
             [_accuracy_row(comparison, label) for label in comparison.trainers],
         ),
         *_difference_parts(comparison),
         "## Costs",
-        _table(
+        markdown_table(
             ["trainer", "parameters", "seconds per iteration", "peak memory (GiB)", "patch x batch"],
             [_cost_row(label, trainer.costs) for label, trainer in comparison.trainers.items()],
         ),
@@ -107,7 +107,7 @@ def _difference_parts(comparison: Comparison) -> list[str]:
     heading = ["trainer", "", "mean difference", "cases", "more / equal / less", "Wilcoxon p", "p (Holm)"]
     return [
         f"## Paired differences from {comparison.reference}",
-        _table(heading, rows),
+        markdown_table(heading, rows),
         "Positive is better for Dice, worse for the volumes. Without a lesion, Dice and FNV are undefined.",
     ]
 
@@ -164,7 +164,7 @@ def _listing(values: Sequence[object]) -> str:
     return ", ".join(map(str, values))
 
 
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Markdown, its columns aligned to be read as it is."""
     lines = [list(heading), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -3,14 +3,14 @@
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from h2aseg_nnunet import __version__
 from h2aseg_nnunet.compare.collect import MEASURES
 from h2aseg_nnunet.compare.statistics import describe, paired_differences
-from h2aseg_nnunet.compare.write import NAMES
+from h2aseg_nnunet.compare.write import NAMES, markdown_table
 from h2aseg_nnunet.evaluation.aggregate import summarize
 from h2aseg_nnunet.evaluation.pairing import listing
 from h2aseg_nnunet.files import replacing
@@ -58,7 +58,7 @@ def to_markdown(robustness: Robustness) -> str:
         f"{'with' if settings.mirroring else 'without'} mirroring, step size {settings.step_size:g}. Images are "
         "altered after nnU-Net's preprocessing: a missing modality is its mean everywhere; CT is shifted within "
         f"slices, in voxels of {robustness.voxel_mm:.3g} mm. In brackets: 95 % bootstrap interval of the mean.",
-        _table(
+        markdown_table(
             ["input", *(f"mean {NAMES[measure]}" for measure in MEASURES)],
             [
                 [each.description, *(_shown(summarize_condition(robustness, each, name), name) for name in MEASURES)]
@@ -66,7 +66,7 @@ def to_markdown(robustness: Robustness) -> str:
             ],
         ),
         "## Paired differences from the intact input",
-        _table(
+        markdown_table(
             ["input", *(NAMES[measure] for measure in MEASURES), "Dice worse / equal / better"],
             [_difference_row(robustness, each) for each in robustness.conditions[1:]],
         ),
@@ -95,13 +95,6 @@ def _shown(statistics: Mapping[str, Any], measure: str, sign: str = "") -> str:
     digits = f"{sign}.3f" if measure == "dice" else f"{sign}.2f"
     low, high = statistics["interval_95"]
     return f"{statistics['mean']:{digits}} [{low:{digits}}, {high:{digits}}]"
-
-
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown, its columns aligned to be read as it is."""
-    widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
-    lines = [heading, ["-" * width for width in widths], *rows]
-    return "\n".join(f"| {' | '.join(map(str.ljust, line, widths))} |" for line in lines)
 
 
 def _write_json(robustness: Robustness, file: Path) -> None:
