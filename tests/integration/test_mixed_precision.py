@@ -64,7 +64,7 @@ def train(trainer: nnUNetTrainerH2ASeg, iterations: int, every: int) -> list[flo
     ("trainer_class", "device", "iterations", "every", "n_stages", "extent"),
     [
         pytest.param(Float16, "cpu", 20, 1, 3, 12),
-        pytest.param(Float16, "cpu", 300, 10, 3, 16, marks=pytest.mark.slow),
+        pytest.param(Float16, "cpu", 300, 10, 3, 12, marks=pytest.mark.slow),
         pytest.param(
             nnUNetTrainerH2ASeg,
             "cuda",
