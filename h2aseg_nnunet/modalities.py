@@ -1,7 +1,7 @@
 """Which input channels are CT and which are PET. Channel order is decided in this module only."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 CT = 0
 PET = 1
@@ -54,3 +54,12 @@ def assign_channels(normalization_schemes: Sequence[str], num_input_channels: in
         )
     cascade = tuple(range(images, num_input_channels))
     return StreamChannels(ct=ct + cascade, pet=pet + cascade)
+
+
+def channels_of_plan(
+    arch_kwargs: Mapping[str, Any], normalization_schemes: Sequence[str], num_input_channels: int
+) -> StreamChannels:
+    """The streams that a plan's architecture names as ct_channels and pet_channels; else by `assign_channels`."""
+    if "ct_channels" in arch_kwargs and "pet_channels" in arch_kwargs:
+        return StreamChannels(tuple(arch_kwargs["ct_channels"]), tuple(arch_kwargs["pet_channels"]))
+    return assign_channels(normalization_schemes, num_input_channels)

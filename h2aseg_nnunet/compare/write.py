@@ -13,7 +13,7 @@ from h2aseg_nnunet.compare.collect import MEASURES, Comparison
 from h2aseg_nnunet.compare.figure import draw
 from h2aseg_nnunet.compare.runs import Run
 from h2aseg_nnunet.compare.statistics import Difference
-from h2aseg_nnunet.files import replacing
+from h2aseg_nnunet.files import replacing, write_json
 
 ENDINGS = (".json", ".csv", ".md", ".png")
 NAMES = {
@@ -191,9 +191,7 @@ def _write_json(comparison: Comparison, runs: Sequence[Run], heldout: tuple[str,
         },
         "missing": list(comparison.missing),
     }
-    with replacing(file) as temporary:
-        text = json.dumps(_without_nan(content), indent=2, allow_nan=False, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(file, content)
 
 
 def _write_csv(comparison: Comparison, file: Path) -> None:
@@ -203,11 +201,3 @@ def _write_csv(comparison: Comparison, file: Path) -> None:
         for row in comparison.cases:
             values = ["" if math.isnan(row.values[measure]) else row.values[measure] for measure in MEASURES]
             table.writerow([row.trainer, row.seed, row.folds, row.case, *values])
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

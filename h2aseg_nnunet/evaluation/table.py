@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from h2aseg_nnunet import files
 from h2aseg_nnunet.evaluation.evaluate import Evaluation
 from h2aseg_nnunet.evaluation.pairing import listing
 from h2aseg_nnunet.files import replacing
@@ -43,9 +44,7 @@ def write(evaluation: Evaluation, json_file: str | Path | None, csv_file: str | 
 
 def write_json(evaluation: Evaluation, file: Path) -> None:
     """Write `{"cases": {case: {...}}, "aggregate": {...}}`; undefined values are null."""
-    with replacing(file) as temporary:
-        text = json.dumps(_without_nan(evaluation._asdict()), indent=2, allow_nan=False, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    files.write_json(file, evaluation._asdict())
 
 
 def write_csv(evaluation: Evaluation, file: Path) -> None:
@@ -112,15 +111,6 @@ def _short(value: float | Sequence[float]) -> str:
     if isinstance(value, int):
         return str(value)
     return "-" if math.isnan(value) else f"{value:.4f}"
-
-
-def _without_nan(value: Any) -> Any:
-    """NaN as None: JSON has no NaN, and strict readers refuse it."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _is_json(file: Path) -> bool:

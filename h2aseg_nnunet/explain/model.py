@@ -83,14 +83,23 @@ def load_model(
     return Model(predictor, folder, fold, checkpoint)
 
 
-def _find_fold(folder: Path, fold: str | None, checkpoint: str) -> str:
+def trained_folds(folder: Path, checkpoint: str) -> list[str]:
+    """The folds of a model that have the checkpoint.
+
+    Raises:
+        ValueError: If the folder is no model's.
+    """
     missing = [name for name in ("dataset.json", "plans.json") if not (folder / name).is_file()]
     if missing:
         raise ValueError(
             f"-m {folder}: {' and '.join(missing)} missing. Give the folder TRAINER__PLANS__CONFIGURATION of "
             "nnUNet_results that holds fold_0, ..."
         )
-    folds = sorted(file.parent.name.removeprefix("fold_") for file in folder.glob(f"fold_*/{checkpoint}"))
+    return sorted(file.parent.name.removeprefix("fold_") for file in folder.glob(f"fold_*/{checkpoint}"))
+
+
+def _find_fold(folder: Path, fold: str | None, checkpoint: str) -> str:
+    folds = trained_folds(folder, checkpoint)
     if not folds or (fold is not None and fold not in folds):
         wanted = "fold_*" if fold is None else f"fold_{fold}"
         raise ValueError(f"{folder / wanted / checkpoint} does not exist; folds with that file: {folds or 'none'}.")

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from h2aseg_nnunet.compare.run import choose_device
-from h2aseg_nnunet.modalities import assign_channels
+from h2aseg_nnunet.explain.model import trained_folds
+from h2aseg_nnunet.modalities import channels_of_plan
 
 
 class Settings(NamedTuple):
@@ -43,13 +44,7 @@ def find_folds(model: Path, folds: Sequence[str] | None, checkpoint: str) -> lis
     Raises:
         ValueError: If files are missing.
     """
-    missing = [name for name in ("dataset.json", "plans.json") if not (model / name).is_file()]
-    if missing:
-        raise ValueError(
-            f"-m {model}: {' and '.join(missing)} missing. Give the folder TRAINER__PLANS__CONFIGURATION of "
-            "nnUNet_results that holds fold_0, ..."
-        )
-    there = sorted(file.parent.name.removeprefix("fold_") for file in model.glob(f"fold_*/{checkpoint}"))
+    there = trained_folds(model, checkpoint)
     wanted = list(dict.fromkeys(folds)) if folds else [fold for fold in there if fold != "all"] or there
     absent = [fold for fold in wanted if fold not in there]
     if absent or not wanted:
@@ -87,7 +82,7 @@ def load_predictor(settings: Settings, device: str = "auto") -> nnUNetPredictor:
 
 
 def modality_channels(predictor: nnUNetPredictor) -> dict[str, list[int]]:
-    """Channels that are CT's only, and PET's: as H2ASeg's plans name them, else by `assign_channels`.
+    """Channels that are CT's only, and PET's, by `channels_of_plan`.
 
     Raises:
         ValueError: If a modality has none.
@@ -96,10 +91,7 @@ def modality_channels(predictor: nnUNetPredictor) -> dict[str, list[int]]:
     schemes, named = configuration.normalization_schemes, configuration.network_arch_init_kwargs
     if len(schemes) < 2:
         raise ValueError(f"The model reads {len(schemes)} image channel: CT and PET are expected.")
-    if "ct_channels" in named and "pet_channels" in named:
-        ct, pet = set(named["ct_channels"]), set(named["pet_channels"])
-    else:
-        ct, pet = map(set, assign_channels(schemes, len(schemes)))
+    ct, pet = map(set, channels_of_plan(named, schemes, len(schemes)))
     if not ct - pet or not pet - ct:
         raise ValueError(f"The plan's ct_channels {sorted(ct)} and pet_channels {sorted(pet)} share all of one stream.")
     return {"CT": sorted(ct - pet), "PET": sorted(pet - ct)}

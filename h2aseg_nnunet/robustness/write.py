@@ -1,7 +1,6 @@
 """Writing a report of robustness: JSON, CSV of cases and conditions, Markdown to read, and a picture."""
 
 import csv
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from h2aseg_nnunet.compare.statistics import describe, paired_differences
 from h2aseg_nnunet.compare.write import NAMES, markdown_table
 from h2aseg_nnunet.evaluation.aggregate import summarize
 from h2aseg_nnunet.evaluation.pairing import listing
-from h2aseg_nnunet.files import replacing
+from h2aseg_nnunet.files import replacing, write_json
 from h2aseg_nnunet.robustness.conditions import INTACT, Condition
 from h2aseg_nnunet.robustness.figure import draw
 from h2aseg_nnunet.robustness.robustness import Robustness
@@ -110,11 +109,7 @@ def _write_json(robustness: Robustness, file: Path) -> None:
         "left_out": robustness.left_out,
         "h2aseg_nnunet": __version__,
     }
-    content = json.dumps({"about": about, "conditions": conditions, "cases": robustness.values})
-    defined = json.loads(content, parse_constant=lambda _: None)  # JSON has no NaN, and strict readers refuse it
-    with replacing(file) as temporary:
-        text = json.dumps(defined, indent=2, allow_nan=False, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(file, {"about": about, "conditions": conditions, "cases": robustness.values})
 
 
 def _write_csv(robustness: Robustness, file: Path) -> None:

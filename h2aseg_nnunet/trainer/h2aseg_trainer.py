@@ -12,7 +12,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from h2aseg_nnunet.files import replacing
-from h2aseg_nnunet.modalities import StreamChannels, assign_channels
+from h2aseg_nnunet.modalities import StreamChannels, channels_of_plan
 from h2aseg_nnunet.network.encoder import stage_sizes
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.trainer.supervision import halving_weights
@@ -111,11 +111,8 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
 
     @staticmethod
     def _streams(configuration_manager: ConfigurationManager, num_input_channels: int) -> StreamChannels:
-        """The plan's, if it names them; else by `assign_channels`."""
         given = configuration_manager.network_arch_init_kwargs
-        if "ct_channels" in given and "pet_channels" in given:
-            return StreamChannels(tuple(given["ct_channels"]), tuple(given["pet_channels"]))
-        return assign_channels(configuration_manager.normalization_schemes, num_input_channels)
+        return channels_of_plan(given, configuration_manager.normalization_schemes, num_input_channels)
 
     def modality_channels(self) -> StreamChannels:
         """Image channels that are one modality's only, for augmentation that treats CT and PET differently.
