@@ -1,5 +1,7 @@
 """Bidirectional attention: CT reads itself and PET, PET reads itself and CT."""
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -8,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from h2aseg_nnunet.network.chunked_attention import chunked_attention
 from h2aseg_nnunet.network.cpu import runs_on_cpu
+from h2aseg_nnunet.network.positions import add_positions
 
 
 class CrossModalAttention(nn.Module):
@@ -95,16 +98,26 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, drop
 class BidirectionalAttention(nn.Module):
     """Both directions, with separate weights; each reads the streams as they came in.
 
+    Args:
+        channels, reduction, dropout: See CrossModalAttention.
+        positions: Whether tokens carry where in their window they are; see `add_positions`. Not in the release.
+
     Shape:
         ct, pet and both outputs: (b, n, t, c). mask as in CrossModalAttention, the same for both streams.
+        size: Extents of a window, whose product is t.
     """
 
-    def __init__(self, channels: int, reduction: int = 1, dropout: float = 0.0):
+    def __init__(self, channels: int, reduction: int = 1, dropout: float = 0.0, positions: bool = False):
         super().__init__()
+        self.positions = positions
         self.ct_reads_pet = CrossModalAttention(channels, reduction, dropout)
         self.pet_reads_ct = CrossModalAttention(channels, reduction, dropout)
 
-    def forward(self, ct: Tensor, pet: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, ct: Tensor, pet: Tensor, size: Sequence[int], mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        if self.positions:
+            ct, pet = add_positions(ct, size), add_positions(pet, size)
         ct_update = self.ct_reads_pet(target=ct, source=pet, mask=mask)
         pet_update = self.pet_reads_ct(target=pet, source=ct, mask=mask)
         return ct_update, pet_update
@@ -117,12 +130,12 @@ class GlobalAttention(nn.Module):
         ct, pet and both outputs: (b, c, *).
     """
 
-    def __init__(self, channels: int, dropout: float = 0.0):
+    def __init__(self, channels: int, dropout: float = 0.0, positions: bool = False):
         super().__init__()
-        self.attention = BidirectionalAttention(channels, reduction=1, dropout=dropout)
+        self.attention = BidirectionalAttention(channels, reduction=1, dropout=dropout, positions=positions)
 
     def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
-        ct_update, pet_update = self.attention(ct=to_tokens(ct), pet=to_tokens(pet))
+        ct_update, pet_update = self.attention(ct=to_tokens(ct), pet=to_tokens(pet), size=ct.shape[2:])
         return ct + from_tokens(ct_update, like=ct), pet + from_tokens(pet_update, like=pet)
 
 

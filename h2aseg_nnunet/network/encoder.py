@@ -16,11 +16,19 @@ MAX_GLOBAL_POSITIONS = 4096
 
 
 class AttentionLayout(NamedTuple):
-    """How the streams interact: one of INTERACTIONS per stage, MCSA's windows, and its merge extents per stage."""
+    """How the streams interact.
+
+    Attributes:
+        interactions: One of INTERACTIONS per stage.
+        window_size: Extents of MCSA's windows.
+        merge_sizes: MCSA's merge extents per stage.
+        positions: Whether tokens carry where they are.
+    """
 
     interactions: list[str]
     window_size: tuple[int, ...]
     merge_sizes: list[list[int]]
+    positions: bool = False
 
 
 def stage_sizes(patch_size: Sequence[int], strides: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
@@ -48,6 +56,7 @@ def lay_out_attention(
     patch_size: Sequence[int] | None = None,
     interactions: Sequence[str] | None = None,
     window_size: Sequence[int] | None = None,
+    positions: bool = False,
 ) -> AttentionLayout:
     """What is not given follows from the patch by `default_interactions` and `default_window_size`.
 
@@ -73,7 +82,7 @@ def lay_out_attention(
         raise ValueError(f"window_size={list(window_size)}: expected {dimension} extents, as many as conv_op has.")
     merge = min(window_size)
     merge_sizes = [[min(merge, n) for n in size] for size in sizes or [[merge] * dimension] * n_stages]
-    return AttentionLayout(list(interactions), tuple(window_size), merge_sizes)
+    return AttentionLayout(list(interactions), tuple(window_size), merge_sizes, positions)
 
 
 class EncoderStage(nn.Module):
@@ -132,9 +141,10 @@ class Encoder(nn.Module):
         def make_interaction(stage: int) -> nn.Module | None:
             channels = features_per_stage[stage]
             if attention.interactions[stage] == "mcsa":
-                return MCSA(conv_op, channels, attention.window_size, attention.merge_sizes[stage], attention_dropout)
+                window, merge = attention.window_size, attention.merge_sizes[stage]
+                return MCSA(conv_op, channels, window, merge, attention_dropout, attention.positions)
             if attention.interactions[stage] == "global":
-                return GlobalAttention(channels, attention_dropout)
+                return GlobalAttention(channels, attention_dropout, attention.positions)
             return None
 
         self.stages = nn.ModuleList()

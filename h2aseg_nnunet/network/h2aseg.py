@@ -12,6 +12,7 @@ from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.network.blocks import ConvOp
 from h2aseg_nnunet.network.decoder import Decoder
 from h2aseg_nnunet.network.encoder import Encoder, lay_out_attention
+from h2aseg_nnunet.network.norm_affine import make_norms_affine
 
 
 class H2ASeg(nn.Module):
@@ -49,6 +50,8 @@ class H2ASeg(nn.Module):
             A channel may feed both.
         regions: Whether logits stand for nnU-Net's regions instead of classes. Loading weights sets it too: SegLayers.
         tamw: Whether TAMW weighs features; without it the decoder concatenates them as they are (an ablation).
+        attention_positions: Whether tokens carry where they are; see `add_positions`. Published: no.
+        norm_affine: Whether norms have a learned scale and shift per channel. Published: no.
         encoder_dropout, decoder_dropout, attention_dropout: 0 as in nnU-Net; the published network has 0.5 in all.
 
     Shape:
@@ -81,6 +84,8 @@ class H2ASeg(nn.Module):
         pet_channels: Sequence[int] | None = None,
         regions: bool = False,
         tamw: bool = True,
+        attention_positions: bool = False,
+        norm_affine: bool = False,
         encoder_dropout: float = 0.0,
         decoder_dropout: float = 0.0,
         attention_dropout: float = 0.0,
@@ -120,11 +125,13 @@ class H2ASeg(nn.Module):
             kernel_sizes,
             strides,
             conv_bias,
-            lay_out_attention(strides, patch_size, interactions, window_size),
+            lay_out_attention(strides, patch_size, interactions, window_size, attention_positions),
             encoder_dropout,
             attention_dropout,
         )
         self.decoder = Decoder(self.encoder, num_classes, deep_supervision, decoder_dropout, regions, tamw)
+        if norm_affine:
+            make_norms_affine(self)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         if x.shape[1] != self.input_channels:

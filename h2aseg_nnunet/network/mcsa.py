@@ -46,6 +46,7 @@ class MCSA(nn.Module):
         window_size: Extents of a window, in positions of this stage.
         merge_size: Extents merged into one token between windows; the release takes the smallest window extent (m).
         dropout: In both attentions.
+        positions: Whether tokens carry where they are; see `add_positions`. Not in the release.
 
     Shape:
         ct, pet and both outputs: (b, c, *).
@@ -61,12 +62,13 @@ class MCSA(nn.Module):
         window_size: Sequence[int],
         merge_size: Sequence[int],
         dropout: float = 0.0,
+        positions: bool = False,
     ):
         super().__init__()
-        self.between_windows = BetweenWindows(conv_op, channels, merge_size, dropout)
+        self.between_windows = BetweenWindows(conv_op, channels, merge_size, dropout, positions)
         self.ct_activation1 = NormPReLU()
         self.pet_activation1 = NormPReLU()
-        self.within_windows = WithinWindows(channels, window_size, dropout)
+        self.within_windows = WithinWindows(channels, window_size, dropout, positions)
         self.ct_activation2 = NormPReLU()
         self.pet_activation2 = NormPReLU()
 
@@ -80,18 +82,18 @@ class MCSA(nn.Module):
 class BetweenWindows(nn.Module):
     """Merge blocks of positions into tokens, let all tokens of both streams interact, interpolate back."""
 
-    def __init__(self, conv_op: ConvOp, channels: int, merge_size: Sequence[int], dropout: float):
+    def __init__(self, conv_op: ConvOp, channels: int, merge_size: Sequence[int], dropout: float, positions: bool):
         super().__init__()
         self.merge_size = tuple(merge_size)
         self.merge_ct = conv_op(channels, channels, self.merge_size, self.merge_size)
         self.merge_pet = conv_op(channels, channels, self.merge_size, self.merge_size)
-        self.attention = BidirectionalAttention(channels, REDUCTION, dropout)
+        self.attention = BidirectionalAttention(channels, REDUCTION, dropout, positions)
 
     def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
         size = ct.shape[2:]
         ct = self.merge_ct(pad_to_windows(ct, self.merge_size))
         pet = self.merge_pet(pad_to_windows(pet, self.merge_size))
-        ct_update, pet_update = self.attention(ct=to_tokens(ct), pet=to_tokens(pet))
+        ct_update, pet_update = self.attention(ct=to_tokens(ct), pet=to_tokens(pet), size=ct.shape[2:])
         ct_update, pet_update = from_tokens(ct_update, like=ct), from_tokens(pet_update, like=pet)
         return self._enlarge(ct_update, size), self._enlarge(pet_update, size)
 
@@ -103,14 +105,15 @@ class BetweenWindows(nn.Module):
 class WithinWindows(nn.Module):
     """Bidirectional attention inside every non-overlapping window."""
 
-    def __init__(self, channels: int, window_size: Sequence[int], dropout: float):
+    def __init__(self, channels: int, window_size: Sequence[int], dropout: float, positions: bool):
         super().__init__()
         self.window_size = tuple(window_size)
-        self.attention = BidirectionalAttention(channels, REDUCTION, dropout)
+        self.attention = BidirectionalAttention(channels, REDUCTION, dropout, positions)
 
     def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
         size = ct.shape[2:]
         window = [min(extent, w) for extent, w in zip(size, self.window_size, strict=True)]
         mask = window_mask(size, window, ct.device)
-        ct_update, pet_update = self.attention(ct=to_windows(ct, window), pet=to_windows(pet, window), mask=mask)
+        ct, pet = to_windows(ct, window), to_windows(pet, window)
+        ct_update, pet_update = self.attention(ct=ct, pet=pet, size=window, mask=mask)
         return from_windows(ct_update, window, size), from_windows(pet_update, window, size)

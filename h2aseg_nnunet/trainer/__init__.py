@@ -6,6 +6,14 @@ from h2aseg_nnunet.trainer.ablations import (
     nnUNetTrainerH2ASeg_noTAMW,
 )
 from h2aseg_nnunet.trainer.demo_trainer import nnUNetTrainerH2ASegDemo
+from h2aseg_nnunet.trainer.departures import (
+    nnUNetTrainerH2ASeg_affine,
+    nnUNetTrainerH2ASeg_globalOnly,
+    nnUNetTrainerH2ASeg_LeakyReLU,
+    nnUNetTrainerH2ASeg_positions,
+    nnUNetTrainerH2ASeg_smoothDice,
+    nnUNetTrainerH2ASeg_zeroTAMW,
+)
 from h2aseg_nnunet.trainer.h2aseg_trainer import nnUNetTrainerH2ASeg, nnUNetTrainerH2ASeg_L
 from h2aseg_nnunet.trainer.misalignment import nnUNetTrainerH2ASeg_misalign
 from h2aseg_nnunet.trainer.modality_dropout import nnUNetTrainerH2ASeg_modalitydropout
@@ -41,10 +49,16 @@ __all__ = [
     "nnUNetTrainerH2ASeg_AdamW",
     "nnUNetTrainerH2ASeg_AdamW3en4",
     "nnUNetTrainerH2ASeg_L",
+    "nnUNetTrainerH2ASeg_LeakyReLU",
+    "nnUNetTrainerH2ASeg_affine",
+    "nnUNetTrainerH2ASeg_globalOnly",
     "nnUNetTrainerH2ASeg_linearDS",
     "nnUNetTrainerH2ASeg_misalign",
     "nnUNetTrainerH2ASeg_modalitydropout",
     "nnUNetTrainerH2ASeg_noMCSA",
     "nnUNetTrainerH2ASeg_noMCSA_noTAMW",
     "nnUNetTrainerH2ASeg_noTAMW",
+    "nnUNetTrainerH2ASeg_positions",
+    "nnUNetTrainerH2ASeg_smoothDice",
+    "nnUNetTrainerH2ASeg_zeroTAMW",
 ]

@@ -37,7 +37,9 @@ def test_windows_read_real_positions_only():
 
     for block in blocks(UNEVEN, within.window_size):
         here = (slice(None), slice(None), *block)
-        ct_alone, pet_alone = within.attention(ct=to_tokens(ct[here]), pet=to_tokens(pet[here]))
+        ct_alone, pet_alone = within.attention(
+            ct=to_tokens(ct[here]), pet=to_tokens(pet[here]), size=ct[here].shape[2:]
+        )
         torch.testing.assert_close(to_tokens(ct_out[here]), ct_alone)
         torch.testing.assert_close(to_tokens(pet_out[here]), pet_alone)
 

@@ -1,0 +1,76 @@
+import torch
+from torch import nn
+
+from h2aseg_nnunet.network.attention import BidirectionalAttention, GlobalAttention
+from h2aseg_nnunet.network.mcsa import MCSA
+from h2aseg_nnunet.network.tamw import ChannelGains
+from h2aseg_nnunet.trainer import (
+    nnUNetTrainerH2ASeg,
+    nnUNetTrainerH2ASeg_affine,
+    nnUNetTrainerH2ASeg_globalOnly,
+    nnUNetTrainerH2ASeg_LeakyReLU,
+    nnUNetTrainerH2ASeg_positions,
+    nnUNetTrainerH2ASeg_smoothDice,
+    nnUNetTrainerH2ASeg_zeroTAMW,
+)
+
+
+def build(make_trainer, cls):
+    torch.manual_seed(0)
+    trainer = make_trainer(cls)
+    trainer.initialize()
+    return trainer
+
+
+def of_type(network, cls) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, cls)]
+
+
+def dice_loss(trainer) -> nn.Module:
+    return trainer.loss.loss.dc
+
+
+def test_slopes_are_nnunets_and_stay(make_trainer, make_batch):
+    trainer = build(make_trainer, nnUNetTrainerH2ASeg_LeakyReLU)
+
+    trainer.train_step(make_batch(trainer))
+
+    slopes = torch.cat([activation.weight for activation in of_type(trainer.network, nn.PReLU)])
+    assert torch.equal(slopes, torch.full_like(slopes, 0.01))
+
+
+def test_gains_start_at_zero_and_learn(make_trainer, make_batch):
+    """fc2 alone has a gradient in the first step, fc1 from the second one on: nothing stays dead."""
+    trainer = build(make_trainer, nnUNetTrainerH2ASeg_zeroTAMW)
+    gains = of_type(trainer.network, ChannelGains)
+    before = [each.fc1.weight.clone() for each in gains]
+    assert all(each(torch.randn(1, each.fc1.in_features)).abs().max() == 0 for each in gains)
+
+    batch = make_batch(trainer)
+    for _ in range(2):
+        trainer.train_step(batch)
+
+    assert all(each.fc2.weight.abs().sum() > 0 for each in gains)
+    assert not any(torch.equal(each.fc1.weight, start) for each, start in zip(gains, before, strict=True))
+
+
+def test_only_two_stages_interact_globally(make_trainer):
+    network = build(make_trainer, nnUNetTrainerH2ASeg_globalOnly).network
+    interactions = [stage.interaction for stage in network.encoder.stages]
+
+    assert all(isinstance(interaction, GlobalAttention) for interaction in interactions[-2:])
+    assert interactions[:-2] == [None] * len(interactions[:-2])
+    assert of_type(build(make_trainer, nnUNetTrainerH2ASeg).network, MCSA) or len(interactions) > 2
+
+
+def test_positions_and_affine_norms_reach_every_module(make_trainer):
+    attentions = of_type(build(make_trainer, nnUNetTrainerH2ASeg_positions).network, BidirectionalAttention)
+    activations = of_type(build(make_trainer, nnUNetTrainerH2ASeg_affine).network, nn.PReLU)
+
+    assert attentions and all(attention.positions for attention in attentions)
+    assert activations and all(hasattr(activation, "scale") for activation in activations)
+
+
+def test_smooth_term_of_dice(make_trainer):
+    assert dice_loss(build(make_trainer, nnUNetTrainerH2ASeg)).smooth == 1e-5
+    assert dice_loss(build(make_trainer, nnUNetTrainerH2ASeg_smoothDice)).smooth == 1
