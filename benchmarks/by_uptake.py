@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import SimpleITK
-from scipy.stats import bootstrap, spearmanr
+from scipy.stats import spearmanr
+
+from h2aseg_nnunet.evaluation.aggregate import summarize
 
 SHARE_OF_MAXIMUM = 0.41
 
@@ -52,7 +54,7 @@ def read(file: Path) -> np.ndarray:
 def interval(differences: pd.Series) -> str:
     if not differences.abs().max():
         return "0"
-    low, high = bootstrap([differences], np.mean, method="percentile", rng=0).confidence_interval
+    low, high = summarize(list(differences))["interval_95"]
     return f"{differences.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
