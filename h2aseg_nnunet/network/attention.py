@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from h2aseg_nnunet.network.chunked_attention import chunked_attention
 from h2aseg_nnunet.network.cpu import runs_on_cpu
-from h2aseg_nnunet.network.positions import add_positions
+from h2aseg_nnunet.network.positions import encode_positions
 
 
 class CrossModalAttention(nn.Module):
@@ -27,6 +27,7 @@ class CrossModalAttention(nn.Module):
     Shape:
         target, source and output: (b, n, t, c), n windows of t tokens; every window is on its own.
         mask: (1, n, t), False at tokens that must not be read, or None.
+        positions: (t, c), added to every window of both streams, or None.
 
     Raises:
         ValueError: If fewer than one channel would be left for queries and keys.
@@ -47,9 +48,11 @@ class CrossModalAttention(nn.Module):
         self.out = nn.Linear(channels, channels, bias=False)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, target: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
-        projected_target = F.linear(target, self._with_output(self.from_target, self.target_parts))
-        projected_source = F.linear(source, self._with_output(self.from_source, self.source_parts))
+    def forward(
+        self, target: Tensor, source: Tensor, mask: Tensor | None = None, positions: Tensor | None = None
+    ) -> Tensor:
+        projected_target = _project(target, self._with_output(self.from_target, self.target_parts), positions)
+        projected_source = _project(source, self._with_output(self.from_source, self.source_parts), positions)
         query_target, query_source, key_target, value_target = projected_target.split(self.target_parts, -1)
         key_source, value_source = projected_source.split(self.source_parts, -1)
         dropout = self.dropout.p if self.training else 0.0
@@ -64,6 +67,12 @@ class CrossModalAttention(nn.Module):
         """
         *others, value = projection.weight.split(parts)
         return torch.cat([*others, self.out.weight @ value / 2])
+
+
+def _project(tokens: Tensor, weight: Tensor, positions: Tensor | None) -> Tensor:
+    """Projection of tokens + positions: by its parts, no map of that sum is kept for backward."""
+    projected = F.linear(tokens, weight)
+    return projected if positions is None else projected + F.linear(positions, weight)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
@@ -100,7 +109,7 @@ class BidirectionalAttention(nn.Module):
 
     Args:
         channels, reduction, dropout: See CrossModalAttention.
-        positions: Whether tokens carry where in their window they are; see `add_positions`. Not in the release.
+        positions: Whether tokens carry where in their window they are; see `encode_positions`. Not in the release.
 
     Shape:
         ct, pet and both outputs: (b, n, t, c). mask as in CrossModalAttention, the same for both streams.
@@ -116,10 +125,9 @@ class BidirectionalAttention(nn.Module):
     def forward(
         self, ct: Tensor, pet: Tensor, size: Sequence[int], mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        if self.positions:
-            ct, pet = add_positions(ct, size), add_positions(pet, size)
-        ct_update = self.ct_reads_pet(target=ct, source=pet, mask=mask)
-        pet_update = self.pet_reads_ct(target=pet, source=ct, mask=mask)
+        positions = encode_positions(size, ct.shape[-1], like=ct) if self.positions else None
+        ct_update = self.ct_reads_pet(target=ct, source=pet, mask=mask, positions=positions)
+        pet_update = self.pet_reads_ct(target=pet, source=ct, mask=mask, positions=positions)
         return ct_update, pet_update
 
 

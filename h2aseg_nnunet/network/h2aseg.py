@@ -50,7 +50,7 @@ class H2ASeg(nn.Module):
             A channel may feed both.
         regions: Whether logits stand for nnU-Net's regions instead of classes. Loading weights sets it too: SegLayers.
         tamw: Whether TAMW weighs features; without it the decoder concatenates them as they are (an ablation).
-        attention_positions: Whether tokens carry where they are; see `add_positions`. Published: no.
+        attention_positions: Whether tokens carry where they are; see `encode_positions`. Published: no.
         norm_affine: Whether norms have a learned scale and shift per channel. Published: no.
         encoder_dropout, decoder_dropout, attention_dropout: 0 as in nnU-Net; the published network has 0.5 in all.
 

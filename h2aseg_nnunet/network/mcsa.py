@@ -46,7 +46,7 @@ class MCSA(nn.Module):
         window_size: Extents of a window, in positions of this stage.
         merge_size: Extents merged into one token between windows; the release takes the smallest window extent (m).
         dropout: In both attentions.
-        positions: Whether tokens carry where they are; see `add_positions`. Not in the release.
+        positions: Whether tokens carry where they are; see `encode_positions`. Not in the release.
 
     Shape:
         ct, pet and both outputs: (b, c, *).

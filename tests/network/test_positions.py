@@ -4,24 +4,24 @@ import pytest
 import torch
 from torch import nn
 
-from h2aseg_nnunet.network.attention import BidirectionalAttention, GlobalAttention
+from h2aseg_nnunet.network.attention import BidirectionalAttention, CrossModalAttention, GlobalAttention
 from h2aseg_nnunet.network.h2aseg import H2ASeg
-from h2aseg_nnunet.network.positions import add_positions
+from h2aseg_nnunet.network.positions import encode_positions
 
 
 def test_hand_worked_encoding():
     """9 channels on a plane: wavelengths 2 pi and 2 pi * 10 on both axes, sines, cosines, one channel left over."""
-    given = add_positions(torch.zeros(1, 1, 6, 9, dtype=torch.float64), (2, 3))
+    given = encode_positions((2, 3), 9, like=torch.zeros(1, dtype=torch.float64))
 
     y, x = 1, 2  # the last token
     angles = [y, y / 10, x, x / 10]
     expected = [*map(math.sin, angles), *map(math.cos, angles), 0]
-    torch.testing.assert_close(given[0, 0, -1], torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=0)
-    assert given[0, 0, 0].tolist() == [0] * 4 + [1] * 4 + [0]
+    torch.testing.assert_close(given[-1], torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=0)
+    assert given[0].tolist() == [0] * 4 + [1] * 4 + [0]
 
 
 def test_products_tell_the_distance_only():
-    encoding = add_positions(torch.zeros(1, 1, 20, 8), (20,))[0, 0]
+    encoding = encode_positions((20,), 8, like=torch.zeros(1))
     products = encoding @ encoding.T
 
     for distance in range(20):
@@ -30,10 +30,19 @@ def test_products_tell_the_distance_only():
     assert products.argmax(1).tolist() == list(range(20))
 
 
-def test_few_channels_are_left_as_they_are():
-    tokens = torch.randn(1, 2, 8, 4)
+def test_fewer_channels_than_sines_and_cosines_have_none():
+    assert not encode_positions((2, 2, 2), 5, like=torch.zeros(1)).any()
 
-    assert torch.equal(add_positions(tokens, (2, 2, 2)), tokens)
+
+def test_projecting_tokens_and_positions_apart_is_projecting_their_sum():
+    torch.manual_seed(0)
+    attention = CrossModalAttention(8, reduction=4).double()
+    target, source = torch.randn(2, 1, 3, 6, 8, dtype=torch.float64)
+    positions = encode_positions((2, 3), 8, like=target)
+
+    given = attention(target=target, source=source, positions=positions)
+
+    torch.testing.assert_close(given, attention(target=target + positions, source=source + positions))
 
 
 @pytest.mark.parametrize("positions", [False, True])
