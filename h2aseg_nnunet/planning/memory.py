@@ -62,10 +62,11 @@ def training_step_bytes(
     batch_size: int,
     dtype: torch.dtype = torch.float16,
     limit: float = float("inf"),
+    moments: int = 1,
 ) -> int:
-    """Peak bytes of tensors in nnU-Net's training step: weights, momentum, forward under autocast, loss and backward.
+    """Peak bytes of tensors in nnU-Net's training step: weights, moments, forward under autocast, loss and backward.
 
-    Clipping and SGD come when the activations are gone. What `torch.compile` saves is not counted.
+    Clipping and the optimiser come when the activations are gone. What `torch.compile` saves is not counted.
 
     Args:
         build_network: Makes the network, with deep supervision. It is called inside: its weights take no memory.
@@ -74,16 +75,17 @@ def training_step_bytes(
         batch_size: Samples of the batch.
         dtype: Of autocast; float32 trains without it.
         limit: Bytes beyond which counting is not worth while.
+        moments: What the optimiser keeps per weight: 1 for SGD with momentum, 2 for AdamW.
 
     Raises:
         MemoryError: If the step needs more than `limit`.
     """
     with as_on_a_gpu(), FakeTensorMode(), TensorMemory(limit) as memory:
         network = build_network().train()
-        momentum = [torch.empty_like(parameter) for parameter in network.parameters()]
+        kept = [torch.empty_like(parameter) for parameter in network.parameters() for _ in range(moments)]
         loss = nnunet_loss(network, torch.empty(batch_size, input_channels, *patch_size), dtype)
         loss.backward()
-        del momentum
+        del kept
     return memory.peak
 
 

@@ -15,6 +15,9 @@ GB = 2**30
 RESERVE = 0.1
 """Share of the target left for what no tensor holds: CUDA context, convolution workspaces, fragmentation."""
 
+MOMENTS = 2
+"""What AdamW keeps per weight."""
+
 CASCADE = {"3d_fullres", "3d_lowres", "3d_cascade_fullres"}
 
 
@@ -125,10 +128,10 @@ class H2ASegPlanner(ExperimentPlanner):
 
         budget = (1 - RESERVE) * self.UNet_vram_target_GB * GB
         try:
-            two = training_step_bytes(build_network, input_channels, patch, batch_size=2, limit=budget)
+            two = training_step_bytes(build_network, input_channels, patch, 2, limit=budget, moments=MOMENTS)
         except MemoryError:
             return inf
-        one = training_step_bytes(build_network, input_channels, patch, batch_size=1)
+        one = training_step_bytes(build_network, input_channels, patch, 1, moments=MOMENTS)
         self._bytes[patch] = one, two
         return 1 / int(1 + (budget - one) / (two - one))
 

@@ -18,9 +18,9 @@ from h2aseg_nnunet.trainer.h2aseg_trainer import nnUNetTrainerH2ASeg, nnUNetTrai
 from h2aseg_nnunet.trainer.misalignment import nnUNetTrainerH2ASeg_misalign
 from h2aseg_nnunet.trainer.modality_dropout import nnUNetTrainerH2ASeg_modalitydropout
 from h2aseg_nnunet.trainer.optimisation import (
-    nnUNetTrainerH2ASeg_AdamW,
-    nnUNetTrainerH2ASeg_AdamW3en4,
+    nnUNetTrainerH2ASeg_3en4,
     nnUNetTrainerH2ASeg_linearDS,
+    nnUNetTrainerH2ASeg_SGD,
 )
 from h2aseg_nnunet.trainer.release_trainer import nnUNetTrainerH2ASegRelease
 from h2aseg_nnunet.trainer.schedules import (
@@ -39,6 +39,7 @@ __all__ = [
     "nnUNetTrainerH2ASegDemo",
     "nnUNetTrainerH2ASegRelease",
     "nnUNetTrainerH2ASeg_1epoch",
+    "nnUNetTrainerH2ASeg_3en4",
     "nnUNetTrainerH2ASeg_5epochs",
     "nnUNetTrainerH2ASeg_10epochs",
     "nnUNetTrainerH2ASeg_20epochs",
@@ -46,10 +47,9 @@ __all__ = [
     "nnUNetTrainerH2ASeg_100epochs",
     "nnUNetTrainerH2ASeg_250epochs",
     "nnUNetTrainerH2ASeg_500epochs",
-    "nnUNetTrainerH2ASeg_AdamW",
-    "nnUNetTrainerH2ASeg_AdamW3en4",
     "nnUNetTrainerH2ASeg_L",
     "nnUNetTrainerH2ASeg_LeakyReLU",
+    "nnUNetTrainerH2ASeg_SGD",
     "nnUNetTrainerH2ASeg_affine",
     "nnUNetTrainerH2ASeg_globalOnly",
     "nnUNetTrainerH2ASeg_linearDS",

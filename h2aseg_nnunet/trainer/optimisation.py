@@ -1,25 +1,25 @@
-"""Another optimiser, or other weights of deep supervision, in nnU-Net's recipe."""
+"""Another optimiser or learning rate, or other weights of deep supervision."""
 
-import torch
-from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from typing import Any
+
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from h2aseg_nnunet.trainer.h2aseg_trainer import nnUNetTrainerH2ASeg
 from h2aseg_nnunet.trainer.supervision import linear_weights
 
 
-class nnUNetTrainerH2ASeg_AdamW(nnUNetTrainerH2ASeg):
-    """AdamW in place of SGD; the learning rate falls as nnU-Net's does."""
+class nnUNetTrainerH2ASeg_SGD(nnUNetTrainerH2ASeg):
+    """nnU-Net's optimiser: SGD with Nesterov momentum of 0.99."""
 
-    initial_lr = 1e-3
-    weight_decay = 1e-2
+    initial_lr = 1e-2
+    weight_decay = 3e-5
 
-    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, PolyLRScheduler]:
-        optimizer = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=self.weight_decay)
-        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+    def configure_optimizers(self) -> tuple[Any, Any]:
+        return nnUNetTrainer.configure_optimizers(self)
 
 
-class nnUNetTrainerH2ASeg_AdamW3en4(nnUNetTrainerH2ASeg_AdamW):
-    """AdamW at a learning rate of 3e-4, named as nnU-Net names its own."""
+class nnUNetTrainerH2ASeg_3en4(nnUNetTrainerH2ASeg):
+    """A learning rate of 3e-4, named as nnU-Net names its own."""
 
     initial_lr = 3e-4
 

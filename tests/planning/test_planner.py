@@ -23,7 +23,7 @@ BYTES_PER_VOXEL, CONSTANT = 500, 1e8
 def formula(monkeypatch):
     """Memory in proportion to the voxels."""
 
-    def count(build_network, input_channels, patch_size, batch_size, limit=float("inf")):
+    def count(build_network, input_channels, patch_size, batch_size, limit=float("inf"), moments=1):
         assert input_channels == 2
         step = CONSTANT + BYTES_PER_VOXEL * batch_size * prod(patch_size)
         if step > limit:
@@ -97,7 +97,7 @@ def test_the_estimate_is_the_counted_memory_of_the_trainers_network(dataset):
         manager = PlansManager(str(file)).get_configuration("2d")
         return nnUNetTrainerH2ASeg.build_network_architecture(None, manager, 2, 2, True)
 
-    step = training_step_bytes(build, 2, configuration["patch_size"], configuration["batch_size"])
+    step = training_step_bytes(build, 2, configuration["patch_size"], configuration["batch_size"], moments=2)
     assert configuration["estimated_gpu_memory_gb"] == pytest.approx(step / (1 - RESERVE) / GB, rel=0.05)
     assert configuration["estimated_gpu_memory_gb"] <= 0.3
 
@@ -113,7 +113,7 @@ def test_a_wider_trainer_gets_its_own_plans(dataset, monkeypatch):
 
     monkeypatch.setattr(nnUNetTrainerH2ASeg_L, "build_network_architecture", spy)
 
-    def count(build_network, input_channels, patch_size, batch_size, limit=0):
+    def count(build_network, input_channels, patch_size, batch_size, limit=0, moments=1):
         build_network()
         return 1e8 * batch_size
 

@@ -176,7 +176,7 @@ def test_pretrained_weights_of_classes_leave_regions_regions(make_trainer, tmp_p
     assert all(torch.equal(taken[name], given[name]) for name in given if ".seg_layers." not in name)
 
 
-def test_a_checkpoint_restores_weights_momentum_and_epoch(make_trainer, make_batch, tmp_path):
+def test_a_checkpoint_restores_weights_moments_and_epoch(make_trainer, make_batch, tmp_path):
     trainer, other = make_trainer(), make_trainer()
     trainer.initialize()
     trainer.train_step(make_batch(trainer))
@@ -188,10 +188,10 @@ def test_a_checkpoint_restores_weights_momentum_and_epoch(make_trainer, make_bat
     assert other.current_epoch == 8  # the next one
     for name, weight in trainer.network.state_dict().items():
         assert torch.equal(weight, other.network.state_dict()[name])
-    momentum = [state["momentum_buffer"] for state in trainer.optimizer.state.values()]
-    restored = [state["momentum_buffer"] for state in other.optimizer.state.values()]
-    assert momentum
-    assert all(torch.equal(a, b) for a, b in zip(momentum, restored, strict=True))
+    moments = [state[name] for state in trainer.optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+    restored = [state[name] for state in other.optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+    assert moments
+    assert all(torch.equal(a, b) for a, b in zip(moments, restored, strict=True))
 
 
 def test_a_write_that_fails_leaves_the_previous_checkpoint_whole(make_trainer, tmp_path, monkeypatch):
