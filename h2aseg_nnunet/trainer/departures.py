@@ -72,7 +72,7 @@ class nnUNetTrainerH2ASeg_smoothDice(nnUNetTrainerH2ASeg):
 
     def _build_loss(self) -> nn.Module:
         loss = super()._build_loss()
-        compound = loss.loss if self.enable_deep_supervision else loss
+        compound: Any = loss.loss if self.enable_deep_supervision else loss
         dice = getattr(compound.dc, "_orig_mod", compound.dc)  # torch.compile wraps it
         dice.smooth = self.smooth
         return loss
