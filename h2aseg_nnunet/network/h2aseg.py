@@ -20,8 +20,8 @@ class H2ASeg(nn.Module):
 
     The constructor takes the keys of nnU-Net's plans, as the networks of dynamic_network_architectures do, so that a
     plans file can name this class. What H2ASeg fixes by itself (number of convolutions, norm, non-linearity) is
-    accepted under the stock U-Nets' keys and not used: blocks have two convolutions, instance norm without affine
-    and PReLU. What would silently change the meaning of a plan (batch norm, dropout_op) is refused.
+    accepted under the stock U-Nets' keys and not used: blocks have two convolutions, instance norm (without affine,
+    unless norm_affine) and PReLU. What would silently change the meaning of a plan (batch norm, dropout_op) is refused.
 
     Departures from the release; with its weights and published configuration the outputs are the same:
     - Any plan: 2D and 3D, any number of stages, anisotropic kernels and strides. Where the release hard-codes
