@@ -18,13 +18,15 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from h2aseg_nnunet import nnUNetTrainerH2ASeg
+from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg_SGD
 
 WORLD_SIZE = 2
 STEPS = 2  # the second one fails if a parameter got no gradient in the first
 
 
-class OnCPU(nnUNetTrainerH2ASeg):
+class OnCPU(nnUNetTrainerH2ASeg_SGD):
+    """With SGD: a bias before a norm has no gradient but rounding, along whose sign AdamW would step."""
+
     deep_supervision = True
 
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cpu")):  # noqa: B008
