@@ -8,7 +8,7 @@ DEMO_EPOCHS = 5
 class nnUNetTrainerH2ASegDemo(nnUNetTrainerH2ASeg_SGD):
     """50 iterations in all, no mirroring at prediction time; a checkpoint after every epoch, to resume from.
 
-    With nnU-Net's SGD: after 50 iterations AdamW still marks kidneys and bladder of the demo's patients.
+    With nnU-Net's SGD: after 50 iterations AdamW marks more of the kidneys and bladder (docs/accuracy.md).
     """
 
     num_epochs = DEMO_EPOCHS
