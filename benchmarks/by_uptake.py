@@ -24,8 +24,9 @@ def main() -> None:
     parser.add_argument("dataset", type=Path, help="imagesTr and labelsTr of nnU-Net")
     parser.add_argument("--measure", default="dice")
     options = parser.parse_args()
-    values = pd.read_csv(options.table).pivot_table(index="case", columns="trainer", values=options.measure, sort=False)
-    reference = pd.read_csv(options.table).trainer.iloc[0]
+    table = pd.read_csv(options.table)
+    values = table.pivot_table(index="case", columns="trainer", values=options.measure, sort=False)
+    reference = table.trainer.iloc[0]
     pet_alone = pd.Series({case: dice_of_pet(options.dataset, case) for case in values.index})
     misleading = pet_alone < pet_alone.median()
     print(f"PET alone: Dice {pet_alone.median():.2f} in the middle; {misleading.sum()} cases below, others above\n")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from h2aseg_nnunet.network.tamw import ChannelGains
@@ -30,7 +29,7 @@ class nnUNetTrainerH2ASeg_globalOnly(nnUNetTrainerH2ASeg):
 
     @classmethod
     def network_options(cls, n_stages: int) -> dict[str, Any]:
-        interactions = ["none"] * max(0, n_stages - 2) + ["global"] * min(2, n_stages)
+        interactions = ["none"] * (n_stages - 2) + ["global"] * 2
         return super().network_options(n_stages) | {"interactions": interactions}
 
 
@@ -40,29 +39,23 @@ class nnUNetTrainerH2ASeg_LeakyReLU(nnUNetTrainerH2ASeg):
     slope = 0.01
 
     @classmethod
-    def build_network_architecture(
-        cls, plans_manager: PlansManager, configuration_manager: ConfigurationManager, *args: Any, **kwargs: Any
-    ) -> nn.Module:
-        network = super().build_network_architecture(plans_manager, configuration_manager, *args, **kwargs)
+    def adjust_network(cls, network: nn.Module) -> None:
+        super().adjust_network(network)
         for module in network.modules():
             if isinstance(module, nn.PReLU):
                 nn.init.constant_(module.weight.requires_grad_(False), cls.slope)
-        return network
 
 
 class nnUNetTrainerH2ASeg_zeroTAMW(nnUNetTrainerH2ASeg):
     """TAMW's gains start at zero: the decoder begins by concatenating features as they are."""
 
     @classmethod
-    def build_network_architecture(
-        cls, plans_manager: PlansManager, configuration_manager: ConfigurationManager, *args: Any, **kwargs: Any
-    ) -> nn.Module:
-        network = super().build_network_architecture(plans_manager, configuration_manager, *args, **kwargs)
+    def adjust_network(cls, network: nn.Module) -> None:
+        super().adjust_network(network)
         for module in network.modules():
             if isinstance(module, ChannelGains):
                 nn.init.zeros_(module.fc2.weight)
                 nn.init.zeros_(module.fc2.bias)
-        return network
 
 
 class nnUNetTrainerH2ASeg_smoothDice(nnUNetTrainerH2ASeg):

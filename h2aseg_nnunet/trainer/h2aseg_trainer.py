@@ -89,7 +89,7 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         streams = cls._streams(configuration_manager, num_input_channels)
         arch_kwargs |= {"ct_channels": streams.ct, "pet_channels": streams.pet}
         arch_kwargs |= cls.network_options(arch_kwargs["n_stages"])
-        return get_network_from_plans(
+        network = get_network_from_plans(
             H2ASEG_CLASS,
             arch_kwargs,
             [key for key in configuration_manager.network_arch_init_kwargs_req_import if key in arch_kwargs],
@@ -98,6 +98,12 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
             allow_init=cls.he_initialization,
             deep_supervision=enable_deep_supervision,
         )
+        cls.adjust_network(network)
+        return network
+
+    @classmethod
+    def adjust_network(cls, network: nn.Module) -> None:
+        """Where the recipe wants another start than the network's own; here it does not."""
 
     @classmethod
     def _arch_kwargs_from_unet(cls, unet_kwargs: dict, configuration_manager: ConfigurationManager) -> dict:
