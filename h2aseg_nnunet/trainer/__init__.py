@@ -11,6 +11,7 @@ from h2aseg_nnunet.trainer.departures import (
     nnUNetTrainerH2ASeg_globalOnly,
     nnUNetTrainerH2ASeg_LeakyReLU,
     nnUNetTrainerH2ASeg_positions,
+    nnUNetTrainerH2ASeg_sampleDice,
     nnUNetTrainerH2ASeg_smoothDice,
     nnUNetTrainerH2ASeg_zeroTAMW,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "nnUNetTrainerH2ASeg_noMCSA_noTAMW",
     "nnUNetTrainerH2ASeg_noTAMW",
     "nnUNetTrainerH2ASeg_positions",
+    "nnUNetTrainerH2ASeg_sampleDice",
     "nnUNetTrainerH2ASeg_smoothDice",
     "nnUNetTrainerH2ASeg_zeroTAMW",
 ]

@@ -6,6 +6,7 @@ from torch import nn
 
 from h2aseg_nnunet.network.tamw import ChannelGains
 from h2aseg_nnunet.trainer.h2aseg_trainer import nnUNetTrainerH2ASeg
+from h2aseg_nnunet.trainer.supervision import dice_of
 
 
 class nnUNetTrainerH2ASeg_affine(nnUNetTrainerH2ASeg):
@@ -58,6 +59,12 @@ class nnUNetTrainerH2ASeg_zeroTAMW(nnUNetTrainerH2ASeg):
                 nn.init.zeros_(module.fc2.bias)
 
 
+class nnUNetTrainerH2ASeg_sampleDice(nnUNetTrainerH2ASeg):
+    """Dice loss of each sample by itself, as in most of nnU-Net's plans for full resolution."""
+
+    batch_dice = False
+
+
 class nnUNetTrainerH2ASeg_smoothDice(nnUNetTrainerH2ASeg):
     """Dice loss with a smooth term of 1 voxel instead of 1e-5: patches with few tumour voxels pull less."""
 
@@ -65,7 +72,5 @@ class nnUNetTrainerH2ASeg_smoothDice(nnUNetTrainerH2ASeg):
 
     def _build_loss(self) -> nn.Module:
         loss = super()._build_loss()
-        compound: Any = loss.loss if self.enable_deep_supervision else loss
-        dice = getattr(compound.dc, "_orig_mod", compound.dc)  # torch.compile wraps it
-        dice.smooth = self.smooth
+        dice_of(loss).smooth = self.smooth
         return loss

@@ -16,7 +16,7 @@ from h2aseg_nnunet.files import replacing
 from h2aseg_nnunet.modalities import StreamChannels, channels_of_plan
 from h2aseg_nnunet.network.encoder import stage_sizes
 from h2aseg_nnunet.network.h2aseg import H2ASeg
-from h2aseg_nnunet.trainer.supervision import halving_weights
+from h2aseg_nnunet.trainer.supervision import dice_of, halving_weights
 from h2aseg_nnunet.trainer.tamw_log import as_line, log_gains, measure_gains
 
 H2ASEG_CLASS = f"{H2ASeg.__module__}.{H2ASeg.__name__}"
@@ -31,7 +31,8 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
     plan's features (32, 64, 128, ... becomes the published 8, 16, 32, ... per stream). A plan that names H2ASeg itself
     is taken as it is.
 
-    AdamW trains it instead of nnU-Net's SGD, the rate falls as nnU-Net's does: docs/accuracy.md has the evidence.
+    AdamW trains it instead of nnU-Net's SGD, the rate falls as nnU-Net's does; Dice is that of the whole batch, also
+    where nnU-Net plans that of each sample: docs/accuracy.md has the evidence.
 
     Recipes are subclasses of a few lines (docs/trainers.md). What nnU-Net's constructor sets, such as `num_epochs`,
     `initial_lr`, `weight_decay` or `oversample_foreground_percent`, a subclass may set as a class attribute.
@@ -40,6 +41,8 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         features_divisor: The plan's features, divided by this, are each stream's.
         he_initialization: Start convolutions as nnU-Net does instead of with PyTorch's defaults.
         deep_supervision_weights: Number of stages -> weights of their losses, from fine to coarse.
+        batch_dice: Compute the Dice loss over the batch instead of for each sample, whose Dice has no gradient where
+            it holds no tumour: false positives would then be left to the much weaker cross-entropy.
     """
 
     initial_lr = 1e-3
@@ -47,6 +50,7 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
     features_divisor = 4
     he_initialization = True
     deep_supervision_weights = staticmethod(halving_weights)
+    batch_dice = True
     _last_validation_data: torch.Tensor | None = None
 
     def __init__(
@@ -162,6 +166,7 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
     def _build_loss(self) -> nn.Module:
         """nnU-Net's loss; weights halve from stage to stage as there, but no stage is left out (weight 0)."""
         loss = super()._build_loss()
+        dice_of(loss).batch_dice = self.batch_dice
         if self.enable_deep_supervision:
             loss.weight_factors = self.deep_supervision_weights(len(loss.weight_factors))
         return loss

@@ -10,7 +10,7 @@ from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from torch import nn
 
 from h2aseg_nnunet.trainer.h2aseg_trainer import nnUNetTrainerH2ASeg
-from h2aseg_nnunet.trainer.supervision import FullResolutionSupervision, release_weights
+from h2aseg_nnunet.trainer.supervision import FullResolutionSupervision, dice_of, release_weights
 
 DROPOUT = 0.5
 P_ROTATION = 0.8
@@ -43,6 +43,7 @@ class nnUNetTrainerH2ASegRelease(nnUNetTrainerH2ASeg):
     oversample_foreground_percent = 0.5
     he_initialization = False
     deep_supervision_weights = staticmethod(release_weights)
+    batch_dice = False
 
     @classmethod
     def network_options(cls, n_stages: int) -> dict[str, Any]:
@@ -62,10 +63,8 @@ class nnUNetTrainerH2ASegRelease(nnUNetTrainerH2ASeg):
     def _build_loss(self) -> nn.Module:
         """Cross-entropy and soft Dice of each image, background included, of all stages at full resolution."""
         loss: Any = super()._build_loss()
-        single = loss.loss if self.enable_deep_supervision else loss
-        dice = getattr(single.dc, "_orig_mod", single.dc)  # torch.compile wraps it
-        dice.do_bg, dice.batch_dice = True, False
-        return FullResolutionSupervision(single, loss.weight_factors) if self.enable_deep_supervision else single
+        dice_of(loss).do_bg = True
+        return FullResolutionSupervision(loss.loss, loss.weight_factors) if self.enable_deep_supervision else loss
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):  # noqa: N802, nnU-Net's own name
         """Rotation by any angle within axial slices, which nnU-Net calls dummy 2D; no mirroring, in prediction neither.

@@ -1,9 +1,10 @@
 """Deep supervision: how the losses of the stages are weighted, and at which resolution they are computed."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
-from torch import Tensor
+from torch import Tensor, nn
 
 from h2aseg_nnunet.network.blocks import resize
 
@@ -21,6 +22,12 @@ def linear_weights(n_stages: int) -> tuple[float, ...]:
 def release_weights(n_stages: int) -> tuple[float, ...]:
     """Loss weights n, n-1, ..., 1 from fine to coarse: 5, 4, 3, 2, 1 for the published five stages."""
     return tuple(float(weight) for weight in range(n_stages, 0, -1))
+
+
+def dice_of(loss: nn.Module) -> Any:
+    """nnU-Net's soft Dice within its compound loss, whatever deep supervision and torch.compile wrap around it."""
+    compound: Any = loss.loss if isinstance(loss, DeepSupervisionWrapper) else loss
+    return getattr(compound.dc, "_orig_mod", compound.dc)
 
 
 def _normalised(weights: Sequence[float]) -> tuple[float, ...]:

@@ -35,21 +35,25 @@ class OnCPU(nnUNetTrainerH2ASeg_SGD):
         self.enable_deep_supervision = self.deep_supervision
 
 
+class OnCPUSampleDice(OnCPU):
+    batch_dice = False
+
+
 class OnCPUWithoutDeepSupervision(OnCPU):
     deep_supervision = False
 
 
-CASES = {  # name: label scheme, trainer, whether Dice is computed over the joined batch
-    "classes": ("classes", OnCPU, False),
-    "batch_dice": ("classes", OnCPU, True),
-    "regions": ("regions", OnCPU, True),
-    "without_deep_supervision": ("classes", OnCPUWithoutDeepSupervision, False),
+CASES = {  # name: label scheme, trainer
+    "classes": ("classes", OnCPU),
+    "sample_dice": ("classes", OnCPUSampleDice),
+    "regions": ("regions", OnCPU),
+    "without_deep_supervision": ("classes", OnCPUWithoutDeepSupervision),
 }
 
 
-def make_trainer(dataset, trainer_class: type[OnCPU], batch_dice: bool) -> OnCPU:
+def make_trainer(dataset, trainer_class: type[OnCPU]) -> OnCPU:
     plans = dataset.plans() | {"continue_training": False}
-    plans["configurations"]["3d_fullres"] |= {"batch_dice": batch_dice, "batch_size": WORLD_SIZE}
+    plans["configurations"]["3d_fullres"]["batch_size"] = WORLD_SIZE
     trainer = trainer_class(plans, "3d_fullres", 0, dataset.description)
     trainer.initialize()
     return trainer
@@ -80,9 +84,9 @@ def train_one_rank(rank: int, folder: Path, datasets: dict, variables: dict[str,
     os.environ.update(variables)
     without_cuda(folder)
     run_training.setup_ddp(rank, WORLD_SIZE)
-    for name, (scheme, *settings) in CASES.items():
+    for name, (scheme, trainer_class) in CASES.items():
         torch.manual_seed(rank)  # every rank draws other weights; the first one's count
-        trainer = make_trainer(datasets[scheme], *settings)
+        trainer = make_trainer(datasets[scheme], trainer_class)
         initial = {key: value.clone() for key, value in trainer.network.module.state_dict().items()}
         gradients, weights = train(trainer, part_of(torch.load(folder / f"{name}_batch.pt"), rank))
         torch.save([initial, gradients, weights], folder / f"{name}_{rank}.pt")
@@ -102,11 +106,11 @@ def part_of(batch: dict, rank: int) -> dict:
 def runs(workspace, tmp_path_factory) -> tuple[Path, dict]:
     """All cases by two processes; the single processes' trainers, not yet trained, to compare with."""
     folder = tmp_path_factory.mktemp("ddp")
-    datasets = {scheme: workspace.dataset(scheme) for scheme, *_ in CASES.values()}
+    datasets = {scheme: workspace.dataset(scheme) for scheme, _ in CASES.values()}
     single = {}
     with workspace.environment(nnUNet_n_proc_DA="0"):
-        for name, (scheme, *settings) in CASES.items():
-            single[name] = make_trainer(datasets[scheme], *settings)
+        for name, (scheme, trainer_class) in CASES.items():
+            single[name] = make_trainer(datasets[scheme], trainer_class)
             batches, _ = single[name].get_dataloaders()
             batch = next(batches)
             torch.save({key: batch[key] for key in ("data", "target")}, folder / f"{name}_batch.pt")
@@ -183,7 +187,7 @@ def test_nnunets_run_ddp_trains_and_validates(workspace, tmp_path, trainer, worl
     assert np.isfinite(checkpoint["logging"]["train_losses"]).all()
     assert len(checkpoint["logging"]["train_losses"]) == 2
     with workspace.environment():  # no process group: a single process reads what several wrote
-        make_trainer(dataset, OnCPU, batch_dice=False).network.load_state_dict(checkpoint["network_weights"])
+        make_trainer(dataset, OnCPU).network.load_state_dict(checkpoint["network_weights"])
     validated = json.loads((fold / "validation" / "summary.json").read_text())["metric_per_case"]
     split = json.loads((dataset.preprocessed / "splits_final.json").read_text())[0]
     assert len(validated) == len(split["val"])

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -10,9 +11,11 @@ from h2aseg_nnunet.trainer import (
     nnUNetTrainerH2ASeg_globalOnly,
     nnUNetTrainerH2ASeg_LeakyReLU,
     nnUNetTrainerH2ASeg_positions,
+    nnUNetTrainerH2ASeg_sampleDice,
     nnUNetTrainerH2ASeg_smoothDice,
     nnUNetTrainerH2ASeg_zeroTAMW,
 )
+from h2aseg_nnunet.trainer.supervision import dice_of
 
 
 def build(make_trainer, cls):
@@ -24,10 +27,6 @@ def build(make_trainer, cls):
 
 def of_type(network, cls) -> list[nn.Module]:
     return [module for module in network.modules() if isinstance(module, cls)]
-
-
-def dice_loss(trainer) -> nn.Module:
-    return trainer.loss.loss.dc
 
 
 def test_slopes_are_nnunets_and_stay(make_trainer, make_batch):
@@ -72,5 +71,27 @@ def test_positions_and_affine_norms_reach_every_module(make_trainer):
 
 
 def test_smooth_term_of_dice(make_trainer):
-    assert dice_loss(build(make_trainer, nnUNetTrainerH2ASeg)).smooth == 1e-5
-    assert dice_loss(build(make_trainer, nnUNetTrainerH2ASeg_smoothDice)).smooth == 1
+    assert dice_of(build(make_trainer, nnUNetTrainerH2ASeg).loss).smooth == 1e-5
+    assert dice_of(build(make_trainer, nnUNetTrainerH2ASeg_smoothDice).loss).smooth == 1
+
+
+@pytest.mark.parametrize(("recipe", "dice"), [(nnUNetTrainerH2ASeg, 1 / 3), (nnUNetTrainerH2ASeg_sampleDice, 1 / 4)])
+@pytest.mark.parametrize("planned", [True, False])
+def test_dice_is_of_the_batch_whatever_is_planned_and_of_samples_in_its_recipe(
+    plans, make_trainer, recipe, dice, planned
+):
+    """Probability 1/2 everywhere, 4 of 8 voxels of the first sample are tumour and none of the second.
+
+    Batch: 2 * 2 / (8 + 4). Samples: 2 * 2 / (4 + 4) and 0, halved.
+    """
+    plans["configurations"]["3d_fullres"]["batch_dice"] = planned
+    logits = torch.zeros(2, 2, 2, 2, 2, requires_grad=True)
+    target = torch.zeros(2, 1, 2, 2, 2)
+    target[0, :, 0] = 1
+
+    loss = dice_of(build(make_trainer, recipe).loss)(logits, target)
+    loss.backward()
+
+    assert loss.item() == pytest.approx(-dice, abs=1e-5)
+    false_positives_are_punished = bool(logits.grad[1, 1].min() > 1e-3)
+    assert false_positives_are_punished == (recipe is nnUNetTrainerH2ASeg)
