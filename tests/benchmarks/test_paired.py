@@ -12,10 +12,13 @@ def test_differences_of_cases_that_have_a_value_in_both(tmp_path, monkeypatch, c
             for case, d, v in zip("abc", dice, volume, strict=True)
         }
         (tmp_path / f"{name}.json").write_text(json.dumps({"cases": cases}))
-    monkeypatch.setattr(sys, "argv", ["paired", *(str(tmp_path / f"{name}.json") for name in ("stock", "other"))])
+    files = [str(tmp_path / f"{name}.json") for name in ("stock", "other")]
+    picture = tmp_path / "cases.png"
+    monkeypatch.setattr(sys, "argv", ["paired", *files, "--figure", str(picture)])
 
     main()
 
+    assert picture.read_bytes().startswith(b"\x89PNG")
     table = capsys.readouterr().out
     assert "| other | dice | 2 | 0.750 [0.700, 0.800] | +0.200 [+0.200, +0.200] | 0.5 |" in table
     assert "| stock | false_positive_volume_ml | 3 | 2.000 [1.000, 4.000] | | |" in table
