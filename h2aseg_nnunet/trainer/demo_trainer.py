@@ -1,22 +1,17 @@
 """A schedule of a few minutes on a CPU, for the demo and for trying an installation."""
 
-from h2aseg_nnunet.trainer.optimisation import nnUNetTrainerH2ASeg_SGD
+from h2aseg_nnunet.trainer.h2aseg_trainer import nnUNetTrainerH2ASeg
 
 DEMO_EPOCHS = 5
 
 
-class nnUNetTrainerH2ASegDemo(nnUNetTrainerH2ASeg_SGD):
-    """50 iterations in all, no mirroring at prediction time; a checkpoint after every epoch, to resume from.
-
-    With nnU-Net's SGD: after 50 iterations AdamW marks more of the kidneys and bladder (docs/accuracy.md). With Dice
-    of each sample: so were the README's figures measured.
-    """
+class nnUNetTrainerH2ASegDemo(nnUNetTrainerH2ASeg):
+    """50 iterations in all, no mirroring at prediction time; a checkpoint after every epoch, to resume from."""
 
     num_epochs = DEMO_EPOCHS
     num_iterations_per_epoch = 10
     num_val_iterations_per_epoch = 1
     save_every = 1
-    batch_dice = False
     oversample_foreground_percent = 0.5  # few iterations: every batch shows a lesion
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):  # noqa: N802, nnU-Net's own name

@@ -259,7 +259,7 @@ def test_a_checkpoint_of_a_stock_trainer_is_refused_as_another_networks(make_tra
         make_trainer().load_checkpoint(str(tmp_path / "stock.pth"))
 
 
-def test_the_demo_trainer_differs_in_optimiser_dice_schedule_sampling_and_mirroring_only(make_trainer):
+def test_the_demo_trainer_differs_in_schedule_sampling_and_mirroring_only(make_trainer):
     demo, full = make_trainer(nnUNetTrainerH2ASegDemo), make_trainer()
     for trainer in (demo, full):
         trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
@@ -267,7 +267,6 @@ def test_the_demo_trainer_differs_in_optimiser_dice_schedule_sampling_and_mirror
     settings = {name: value for name, value in vars(full).items() if isinstance(value, int | float | bool | tuple)}
     assert {name for name, value in settings.items() if getattr(demo, name) != value} == {
         *("num_epochs", "num_iterations_per_epoch", "num_val_iterations_per_epoch", "save_every"),
-        *("oversample_foreground_percent", "inference_allowed_mirroring_axes", "initial_lr", "weight_decay"),
+        *("oversample_foreground_percent", "inference_allowed_mirroring_axes"),
     }
-    assert (full.batch_dice, demo.batch_dice) == (True, False)
     assert demo.num_epochs * demo.num_iterations_per_epoch == 50
