@@ -19,10 +19,10 @@ from h2aseg_nnunet import __version__
 from h2aseg_nnunet.compare.costs import CostMeter
 from h2aseg_nnunet.compare.exclusive import exclusively
 from h2aseg_nnunet.compare.runs import Run, read_record, write_record
-from h2aseg_nnunet.compare.seeding import seed_all, seed_batches
 from h2aseg_nnunet.evaluation import table
 from h2aseg_nnunet.evaluation.evaluate import Settings, evaluate_folders
 from h2aseg_nnunet.files import replacing
+from h2aseg_nnunet.trainer.seeding import seed_all, seed_batches
 
 
 def carry_out(run: Run) -> None:

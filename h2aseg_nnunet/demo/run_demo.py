@@ -80,7 +80,7 @@ def run_demo(
 
     Args:
         folder: Holds everything the demo writes.
-        seed: Of the phantoms; training itself is as random as nnU-Net's.
+        seed: Of the phantoms; the trainer has its own, always the same.
         device: cpu, cuda, or auto: a CUDA GPU if there is one.
         num_training: Cases for training, a fifth of which nnU-Net validates on.
         num_test: Held-out cases.

@@ -6,7 +6,7 @@ import torch
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 
-from h2aseg_nnunet.compare.seeding import SeededBatches, seed_all, seeded
+from h2aseg_nnunet.trainer.seeding import SeededBatches, seed_all, seeded
 
 BATCHES = 6
 

@@ -56,15 +56,14 @@ class SeededBatches:
 
 
 def seed_batches(trainer: nnUNetTrainer, seed: int) -> None:
-    """Let a trainer's loaders be seeded when it makes them.
+    """Let a trainer's loaders be seeded when it makes them; a second seed replaces the first.
 
     Raises:
         ValueError: At that time, if the trainer has loaders of its own kind.
     """
-    make = trainer.get_dataloaders
 
     def get_dataloaders() -> tuple[Any, Any]:
-        training, validation = make()
+        training, validation = type(trainer).get_dataloaders(trainer)
         epoch = trainer.current_epoch  # not 0 where a killed run goes on
         return (
             seeded(training, (seed, TRAINING), epoch * trainer.num_iterations_per_epoch),
