@@ -41,8 +41,9 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         features_divisor: The plan's features, divided by this, are each stream's.
         he_initialization: Start convolutions as nnU-Net does instead of with PyTorch's defaults.
         deep_supervision_weights: Number of stages -> weights of their losses, from fine to coarse.
-        batch_dice: Compute the Dice loss over the batch instead of for each sample, whose Dice has no gradient where
-            it holds no tumour: false positives would then be left to the much weaker cross-entropy.
+        batch_dice: Compute the Dice loss over the batch instead of for each sample. Where a sample holds no tumour, its
+            own Dice is 0 whatever is marked, which leaves false positives to the much weaker cross-entropy; and it
+            jumps to 1 once all probabilities vanish, which has taught networks to mark nothing at all.
     """
 
     initial_lr = 1e-3

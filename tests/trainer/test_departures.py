@@ -95,3 +95,21 @@ def test_dice_is_of_the_batch_whatever_is_planned_and_of_samples_in_its_recipe(
     assert loss.item() == pytest.approx(-dice, abs=1e-5)
     false_positives_are_punished = bool(logits.grad[1, 1].min() > 1e-3)
     assert false_positives_are_punished == (recipe is nnUNetTrainerH2ASeg)
+
+
+@pytest.mark.parametrize("recipe", [nnUNetTrainerH2ASeg, nnUNetTrainerH2ASeg_sampleDice])
+def test_marking_nothing_anywhere_is_rewarded_by_dice_of_samples_alone(make_trainer, recipe):
+    """Probability exp(-40) everywhere, tumour in the first sample only.
+
+    Where a sample holds no tumour, its Dice rises from 0 to 1 once all its probabilities together are far below the
+    smooth term of 1e-5: networks can learn to mark nothing for it.
+    """
+    logits = torch.zeros(2, 2, 2, 2, 2)
+    logits[:, 0] = 40
+    target = torch.zeros(2, 1, 2, 2, 2)
+    target[0, :, 0] = 1
+
+    loss = dice_of(build(make_trainer, recipe).loss)(logits, target)
+
+    rewarded = -1 / 2 if recipe is nnUNetTrainerH2ASeg_sampleDice else 0
+    assert loss.item() == pytest.approx(rewarded, abs=1e-4)
