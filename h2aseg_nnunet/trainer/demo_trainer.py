@@ -22,6 +22,7 @@ class nnUNetTrainerH2ASegDemo(nnUNetTrainerH2ASeg):
     save_every = 1
     oversample_foreground_percent = 0.5  # few iterations: every batch shows a lesion
 
+    # repeated because nnU-Net reads its arguments' names from the signature of the class that is made
     def __init__(
         self,
         plans: dict,

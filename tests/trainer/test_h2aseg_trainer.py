@@ -259,7 +259,7 @@ def test_a_checkpoint_of_a_stock_trainer_is_refused_as_another_networks(make_tra
         make_trainer().load_checkpoint(str(tmp_path / "stock.pth"))
 
 
-def test_the_demo_trainer_differs_in_schedule_sampling_and_mirroring_only(make_trainer):
+def test_the_demo_trainer_differs_in_schedule_sampling_mirroring_and_seed_only(make_trainer):
     demo, full = make_trainer(nnUNetTrainerH2ASegDemo), make_trainer()
     for trainer in (demo, full):
         trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
