@@ -20,6 +20,7 @@ from h2aseg_nnunet.trainer.misalignment import nnUNetTrainerH2ASeg_misalign
 from h2aseg_nnunet.trainer.modality_dropout import nnUNetTrainerH2ASeg_modalitydropout
 from h2aseg_nnunet.trainer.optimisation import (
     nnUNetTrainerH2ASeg_3en4,
+    nnUNetTrainerH2ASeg_fullDS,
     nnUNetTrainerH2ASeg_linearDS,
     nnUNetTrainerH2ASeg_SGD,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "nnUNetTrainerH2ASeg_LeakyReLU",
     "nnUNetTrainerH2ASeg_SGD",
     "nnUNetTrainerH2ASeg_affine",
+    "nnUNetTrainerH2ASeg_fullDS",
     "nnUNetTrainerH2ASeg_globalOnly",
     "nnUNetTrainerH2ASeg_linearDS",
     "nnUNetTrainerH2ASeg_misalign",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -16,7 +17,7 @@ from h2aseg_nnunet.files import replacing
 from h2aseg_nnunet.modalities import StreamChannels, channels_of_plan
 from h2aseg_nnunet.network.encoder import stage_sizes
 from h2aseg_nnunet.network.h2aseg import H2ASeg
-from h2aseg_nnunet.trainer.supervision import dice_of, halving_weights
+from h2aseg_nnunet.trainer.supervision import FullResolutionSupervision, dice_of, halving_weights
 from h2aseg_nnunet.trainer.tamw_log import as_line, log_gains, measure_gains
 
 H2ASEG_CLASS = f"{H2ASeg.__module__}.{H2ASeg.__name__}"
@@ -44,6 +45,8 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         batch_dice: Compute the Dice loss over the batch instead of for each sample. Where a sample holds no tumour, its
             own Dice is 0 whatever is marked, which leaves false positives to the much weaker cross-entropy; and it
             jumps to 1 once all probabilities vanish, which has taught networks to mark nothing at all.
+        full_resolution_supervision: Compare every stage with the label at full resolution, as the release does, instead
+            of at its own. Nearest voxels of a coarse map may miss small lesions: its label is then empty.
     """
 
     initial_lr = 1e-3
@@ -52,6 +55,7 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
     he_initialization = True
     deep_supervision_weights = staticmethod(halving_weights)
     batch_dice = True
+    full_resolution_supervision = False
     _last_validation_data: torch.Tensor | None = None
 
     def __init__(
@@ -168,9 +172,10 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         """nnU-Net's loss; weights halve from stage to stage as there, but no stage is left out (weight 0)."""
         loss = super()._build_loss()
         dice_of(loss).batch_dice = self.batch_dice
-        if self.enable_deep_supervision:
-            loss.weight_factors = self.deep_supervision_weights(len(loss.weight_factors))
-        return loss
+        if not self.enable_deep_supervision:
+            return loss
+        supervision = FullResolutionSupervision if self.full_resolution_supervision else DeepSupervisionWrapper
+        return supervision(loss.loss, self.deep_supervision_weights(len(loss.weight_factors)))
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, PolyLRScheduler]:
         """AdamW; nnU-Net's schedule."""

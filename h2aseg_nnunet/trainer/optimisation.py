@@ -1,4 +1,4 @@
-"""Another optimiser or learning rate, or other weights of deep supervision."""
+"""Another optimiser or learning rate, or another deep supervision."""
 
 from typing import Any
 
@@ -28,3 +28,9 @@ class nnUNetTrainerH2ASeg_linearDS(nnUNetTrainerH2ASeg):
     """Coarse stages count more: 5:4:3:2:1 as in the release instead of 16:8:4:2:1; the sum stays 1."""
 
     deep_supervision_weights = staticmethod(linear_weights)
+
+
+class nnUNetTrainerH2ASeg_fullDS(nnUNetTrainerH2ASeg):
+    """Every stage is compared with the label at full resolution, as in the release, instead of at its own."""
+
+    full_resolution_supervision = True

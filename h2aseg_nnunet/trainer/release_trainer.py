@@ -10,7 +10,7 @@ from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from torch import nn
 
 from h2aseg_nnunet.trainer.h2aseg_trainer import nnUNetTrainerH2ASeg
-from h2aseg_nnunet.trainer.supervision import FullResolutionSupervision, dice_of, release_weights
+from h2aseg_nnunet.trainer.supervision import dice_of, release_weights
 
 DROPOUT = 0.5
 P_ROTATION = 0.8
@@ -44,6 +44,7 @@ class nnUNetTrainerH2ASegRelease(nnUNetTrainerH2ASeg):
     he_initialization = False
     deep_supervision_weights = staticmethod(release_weights)
     batch_dice = False
+    full_resolution_supervision = True
 
     @classmethod
     def network_options(cls, n_stages: int) -> dict[str, Any]:
@@ -62,9 +63,9 @@ class nnUNetTrainerH2ASegRelease(nnUNetTrainerH2ASeg):
 
     def _build_loss(self) -> nn.Module:
         """Cross-entropy and soft Dice of each image, background included, of all stages at full resolution."""
-        loss: Any = super()._build_loss()
+        loss = super()._build_loss()
         dice_of(loss).do_bg = True
-        return FullResolutionSupervision(loss.loss, loss.weight_factors) if self.enable_deep_supervision else loss
+        return loss
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):  # noqa: N802, nnU-Net's own name
         """Rotation by any angle within axial slices, which nnU-Net calls dummy 2D; no mirroring, in prediction neither.
