@@ -25,7 +25,27 @@ from h2aseg_nnunet.compare.statistics import describe, paired_differences
 from h2aseg_nnunet.evaluation.protocols import measure
 from h2aseg_nnunet.files import replacing
 
-THRESHOLDS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 1e-3, 1e-4, 1e-5)
+THRESHOLDS = (
+    0.99999,
+    0.9999,
+    0.999,
+    0.99,
+    0.9,
+    0.8,
+    0.7,
+    0.6,
+    0.5,
+    0.4,
+    0.3,
+    0.2,
+    0.1,
+    0.05,
+    0.02,
+    0.01,
+    1e-3,
+    1e-4,
+    1e-5,
+)
 DICE, FALSE_POSITIVE, FALSE_NEGATIVE = TITLES
 
 Points = dict[float, dict[str, dict[str, float]]]

@@ -20,9 +20,9 @@ from h2aseg_nnunet.trainer.misalignment import nnUNetTrainerH2ASeg_misalign
 from h2aseg_nnunet.trainer.modality_dropout import nnUNetTrainerH2ASeg_modalitydropout
 from h2aseg_nnunet.trainer.optimisation import (
     nnUNetTrainerH2ASeg_3en4,
-    nnUNetTrainerH2ASeg_fullDS,
     nnUNetTrainerH2ASeg_linearDS,
     nnUNetTrainerH2ASeg_SGD,
+    nnUNetTrainerH2ASeg_stageDS,
 )
 from h2aseg_nnunet.trainer.release_trainer import nnUNetTrainerH2ASegRelease
 from h2aseg_nnunet.trainer.schedules import (
@@ -53,7 +53,6 @@ __all__ = [
     "nnUNetTrainerH2ASeg_LeakyReLU",
     "nnUNetTrainerH2ASeg_SGD",
     "nnUNetTrainerH2ASeg_affine",
-    "nnUNetTrainerH2ASeg_fullDS",
     "nnUNetTrainerH2ASeg_globalOnly",
     "nnUNetTrainerH2ASeg_linearDS",
     "nnUNetTrainerH2ASeg_misalign",
@@ -64,5 +63,6 @@ __all__ = [
     "nnUNetTrainerH2ASeg_positions",
     "nnUNetTrainerH2ASeg_sampleDice",
     "nnUNetTrainerH2ASeg_smoothDice",
+    "nnUNetTrainerH2ASeg_stageDS",
     "nnUNetTrainerH2ASeg_zeroTAMW",
 ]

@@ -33,7 +33,8 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
     is taken as it is.
 
     AdamW trains it instead of nnU-Net's SGD, the rate falls as nnU-Net's does; Dice is that of the whole batch, also
-    where nnU-Net plans that of each sample: docs/accuracy.md has the evidence.
+    where nnU-Net plans that of each sample; every stage is compared with the label at full resolution, as in the
+    release, and not at its own: docs/accuracy.md has the evidence.
 
     Recipes are subclasses of a few lines (docs/trainers.md). What nnU-Net's constructor sets, such as `num_epochs`,
     `initial_lr`, `weight_decay` or `oversample_foreground_percent`, a subclass may set as a class attribute.
@@ -45,8 +46,9 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         batch_dice: Compute the Dice loss over the batch instead of for each sample. Where a sample holds no tumour, its
             own Dice is 0 whatever is marked, which leaves false positives to the much weaker cross-entropy; and it
             jumps to 1 once all probabilities vanish, which has taught networks to mark nothing at all.
-        full_resolution_supervision: Compare every stage with the label at full resolution, as the release does, instead
-            of at its own. Nearest voxels of a coarse map may miss small lesions: its label is then empty.
+        full_resolution_supervision: Compare every stage with the label at full resolution instead of at its own. The
+            nearest voxels of a coarse map lose small lesions: the label there is empty and rewards marking nothing,
+            although this very prediction drives TAMW.
     """
 
     initial_lr = 1e-3
@@ -55,7 +57,7 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
     he_initialization = True
     deep_supervision_weights = staticmethod(halving_weights)
     batch_dice = True
-    full_resolution_supervision = False
+    full_resolution_supervision = True
     _last_validation_data: torch.Tensor | None = None
 
     def __init__(

@@ -30,7 +30,7 @@ class nnUNetTrainerH2ASeg_linearDS(nnUNetTrainerH2ASeg):
     deep_supervision_weights = staticmethod(linear_weights)
 
 
-class nnUNetTrainerH2ASeg_fullDS(nnUNetTrainerH2ASeg):
-    """Every stage is compared with the label at full resolution, as in the release, instead of at its own."""
+class nnUNetTrainerH2ASeg_stageDS(nnUNetTrainerH2ASeg):
+    """Every stage is compared at its own resolution, with the nearest voxels of the label, as nnU-Net does."""
 
-    full_resolution_supervision = True
+    full_resolution_supervision = False

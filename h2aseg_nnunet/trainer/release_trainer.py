@@ -44,7 +44,6 @@ class nnUNetTrainerH2ASegRelease(nnUNetTrainerH2ASeg):
     he_initialization = False
     deep_supervision_weights = staticmethod(release_weights)
     batch_dice = False
-    full_resolution_supervision = True
 
     @classmethod
     def network_options(cls, n_stages: int) -> dict[str, Any]:

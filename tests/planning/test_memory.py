@@ -9,8 +9,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.measure import bytes_saved_for_backward
+from h2aseg_nnunet.network.blocks import resize
 from h2aseg_nnunet.network.cpu import as_on_a_gpu
 from h2aseg_nnunet.network.h2aseg import H2ASeg
+from h2aseg_nnunet.planning import memory
 from h2aseg_nnunet.planning.memory import TensorMemory, nnunet_loss, training_step_bytes
 
 PATCH = (64, 48, 40)
@@ -100,3 +102,15 @@ def saved_by_module(device: str) -> dict[str, int]:
     finally:
         torch.set_autocast_enabled(device, False)
     return {name: size for name, size in saved.items() if "attention" not in name}
+
+
+def test_coarse_outputs_compared_at_full_resolution_leave_the_peak_as_it_is(monkeypatch):
+    def supervised_at_full_resolution(network, image, dtype):
+        with torch.autocast("cpu", dtype):
+            outputs = [resize(output, image.shape[2:]) for output in network(image)]
+            return nnunet_loss(lambda _: outputs, image, dtype)
+
+    expected = count(2)
+    monkeypatch.setattr(memory, "nnunet_loss", supervised_at_full_resolution)
+
+    assert training_step_bytes(make_network, 2, PATCH, 2) == pytest.approx(expected, rel=0.01)

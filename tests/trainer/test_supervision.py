@@ -3,7 +3,7 @@ import torch
 from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
 from torch import nn
 
-from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg, nnUNetTrainerH2ASeg_fullDS, nnUNetTrainerH2ASeg_linearDS
+from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg, nnUNetTrainerH2ASeg_linearDS, nnUNetTrainerH2ASeg_stageDS
 from h2aseg_nnunet.trainer.supervision import (
     FullResolutionSupervision,
     halving_weights,
@@ -40,7 +40,7 @@ def test_coarse_logits_are_compared_at_full_resolution():
 
 @pytest.mark.parametrize(
     ("recipe", "dice", "cross_entropy"),
-    [(nnUNetTrainerH2ASeg_fullDS, 0, 40), (nnUNetTrainerH2ASeg, 7 / 15, 40 * 8 / 15)],
+    [(nnUNetTrainerH2ASeg, 0, 40), (nnUNetTrainerH2ASeg_stageDS, 7 / 15, 40 * 8 / 15)],
 )
 def test_only_at_full_resolution_does_a_coarse_stage_pay_for_missing_what_its_own_label_has_lost(
     make_trainer, recipe, dice, cross_entropy
