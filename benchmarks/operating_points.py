@@ -7,7 +7,6 @@ threshold, then each network at the highest one that misses no more than the fir
 """
 
 import argparse
-from collections.abc import Sequence
 from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
@@ -46,7 +45,7 @@ THRESHOLDS = (
     1e-4,
     1e-5,
 )
-DICE, FALSE_POSITIVE, FALSE_NEGATIVE = TITLES
+_, FALSE_POSITIVE, FALSE_NEGATIVE = TITLES
 
 Points = dict[float, dict[str, dict[str, float]]]
 """Threshold -> measure -> case -> value."""
@@ -122,10 +121,12 @@ def print_at_equal_misses(models: dict[str, Points]) -> None:
 def draw(models: dict[str, Points], picture: Path) -> None:
     """False-positive over false-negative volume of every network; a diamond at 0.5."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    at_half = THRESHOLDS.index(0.5)
     for name, points in models.items():
-        missed, marked = (means_of(points, quantity) for quantity in (FALSE_NEGATIVE, FALSE_POSITIVE))
+        missed, marked = (
+            [mean(points[t][quantity]) for t in THRESHOLDS] for quantity in (FALSE_NEGATIVE, FALSE_POSITIVE)
+        )
         (line,) = axes.plot(missed, marked, ".-", label=name)
-        at_half = THRESHOLDS.index(0.5)
         axes.plot(missed[at_half], marked[at_half], "D", color=line.get_color(), markersize=9)
     axes.set_yscale("symlog", linthresh=1)
     axes.set_ylim(bottom=0)
@@ -136,10 +137,6 @@ def draw(models: dict[str, Points], picture: Path) -> None:
     with replacing(picture) as temporary:
         figure.savefig(temporary, dpi=120, format="png")
     plt.close(figure)
-
-
-def means_of(points: Points, quantity: str) -> Sequence[float]:
-    return [mean(points[threshold][quantity]) for threshold in THRESHOLDS]
 
 
 if __name__ == "__main__":

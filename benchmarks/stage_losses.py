@@ -7,7 +7,6 @@ trainers of your own).
 
 import argparse
 import os
-import random
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,18 +29,19 @@ def main() -> None:
         print("|---|---|---|---|")
         for fold in options.folders:
             trainer = load(fold / "checkpoint_final.pth", torch.device(options.device))
-            for seed in (np.random.seed, random.seed, torch.manual_seed):
-                seed(0)
-            trainer.dataloader_train, _ = trainer.get_dataloaders()
-            batches = [next(trainer.dataloader_train) for _ in range(options.batches)]
+            training, _ = trainer.get_dataloaders()
+            batches = [next(training) for _ in range(options.batches)]
             losses = stage_losses(trainer.network, trainer.loss.loss, batches, trainer.device)
             cells = (losses, trainer.loss.weight_factors, lost_labels(batch["target"] for batch in batches))
             print(f"| {fold.parent.name} | {' | '.join(', '.join(f'{v:.3f}' for v in cell) for cell in cells)} |")
 
 
 def load(checkpoint_file: Path, device: torch.device) -> Any:
-    """The trainer with its final weights, ready for batches."""
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name  # reads nnUNet_results
+    """The trainer with its final weights; its loaders make the same batches whatever was trained, however long."""
+    # nnU-Net reads nnUNet_results when it is imported
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    from h2aseg_nnunet.trainer.seeding import seed_batches
 
     checkpoint = torch.load(checkpoint_file, map_location="cpu", weights_only=False)
     arguments = checkpoint["init_args"] | {"device": device}
@@ -49,6 +49,8 @@ def load(checkpoint_file: Path, device: torch.device) -> Any:
     trainer = recursive_find_trainer_class_by_name(checkpoint["trainer_name"])(**arguments)
     trainer.initialize()
     trainer.load_checkpoint(str(checkpoint_file))
+    trainer.current_epoch = 0  # whose batches are drawn
+    seed_batches(trainer, seed=0)
     return trainer
 
 
