@@ -102,18 +102,24 @@ def read_attention(network: H2ASeg, x: Tensor, voxel: Sequence[int]) -> list[Att
 
 
 def attention_weights(
-    attention: CrossModalAttention, target: Tensor, source: Tensor, mask: Tensor | None, window: int, token: int
+    attention: CrossModalAttention,
+    target: Tensor,
+    source: Tensor,
+    mask: Tensor | None,
+    positions: Tensor | None,
+    window: int,
+    token: int,
 ) -> tuple[Tensor, Tensor]:
     """Softmax weights (t,) with which one token of the target reads the target and the source.
 
     Shape:
-        target, source: (1, n, t, c); mask: (1, n, t), False at tokens that must not be read, or None.
+        target, source, mask and positions: As in CrossModalAttention, with b = 1.
     """
-    target, source = target[0, window], source[0, window]
-    query_target, query_source, key_target, _ = attention.from_target(target).float().split(attention.target_parts, -1)
-    key_source, _ = attention.from_source(source).float().split(attention.source_parts, -1)
-    scale = key_target.shape[-1] ** -0.5
-    scores = torch.stack([key_target @ query_target[token], key_source @ query_source[token]]) * scale
+    here = slice(window, window + 1)
+    projections = attention.project(target[:, here], source[:, here], positions)
+    query_target, query_source, key_target, key_source, *_ = (each[0, 0].float() for each in projections)
+    scores = torch.stack([key_target @ query_target[token], key_source @ query_source[token]])
+    scores = scores * attention.key_channels**-0.5
     if mask is not None:
         scores = scores.masked_fill(~mask[0, window], -torch.inf)
     own, other = scores.softmax(-1)
@@ -127,8 +133,8 @@ def _keep_weights(
     reader, other_stream = streams
 
     def hook(module: CrossModalAttention, args: tuple, tokens_in: dict, output: Tensor) -> None:
-        mask = tokens_in.get("mask")
-        own, other = attention_weights(module, tokens_in["target"], tokens_in["source"], mask, window, token)
+        mask = tokens_in["mask"]
+        own, other = attention_weights(module, **tokens_in, window=window, token=token)
         allowed = torch.ones(len(own)) if mask is None else mask[0, window].float().cpu()
         readable = tokens.on_patch(window, allowed) > 0
         for source, weights in ((reader, own), (other_stream, other)):

@@ -1,6 +1,7 @@
 """Bidirectional attention: CT reads itself and PET, PET reads itself and CT."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
@@ -13,11 +14,29 @@ from h2aseg_nnunet.network.cpu import runs_on_cpu
 from h2aseg_nnunet.network.positions import encode_positions
 
 
+class Projections(NamedTuple):
+    """What one direction of attention compares and reads: queries and keys (b, n, t, k), values (b, n, t, c).
+
+    Values have passed half the output projection already; see CrossModalAttention.project.
+    """
+
+    query_target: Tensor
+    query_source: Tensor
+    key_target: Tensor
+    key_source: Tensor
+    value_target: Tensor
+    value_source: Tensor
+
+
 class CrossModalAttention(nn.Module):
     """One direction of bidirectional attention: the target stream reads itself and the source stream.
 
     Both queries come from the target. The two results are averaged and projected. Projections that read the same
     stream are stored as one matrix, rows in the order of the `split` below.
+
+    Attributes:
+        key_channels: Channels k of queries and keys.
+        qk_norm: Normalises queries and keys, or None; see `normalize_queries_and_keys` (qk_norm.py).
 
     Args:
         channels: Features c of each stream; values have as many.
@@ -36,29 +55,40 @@ class CrossModalAttention(nn.Module):
         Lu et al., H2ASeg, arXiv:2403.18339.
     """
 
+    qk_norm: nn.Module | None
+
     def __init__(self, channels: int, reduction: int = 1, dropout: float = 0.0):
         super().__init__()
         if channels < reduction:
             raise ValueError(f"channels={channels} must be at least reduction={reduction}: widen features_per_stage.")
-        key = channels // reduction
+        key = self.key_channels = channels // reduction
         self.target_parts = (key, key, key, channels)  # query to target, query to source, key, value
         self.source_parts = (key, channels)  # key, value
         self.from_target = nn.Linear(channels, sum(self.target_parts), bias=False)
         self.from_source = nn.Linear(channels, sum(self.source_parts), bias=False)
         self.out = nn.Linear(channels, channels, bias=False)
         self.dropout = nn.Dropout(dropout)
+        self.qk_norm = None
 
     def forward(
         self, target: Tensor, source: Tensor, mask: Tensor | None = None, positions: Tensor | None = None
     ) -> Tensor:
+        tokens = self.project(target, source, positions)
+        dropout = self.dropout.p if self.training else 0.0
+        from_target = attend(tokens.query_target, tokens.key_target, tokens.value_target, mask, dropout)
+        from_source = attend(tokens.query_source, tokens.key_source, tokens.value_source, mask, dropout)
+        return self.dropout(from_target + from_source)
+
+    def project(self, target: Tensor, source: Tensor, positions: Tensor | None = None) -> Projections:
+        """Queries, keys and values of tokens (b, n, t, c). The sum of both values, weighted, is the module's output."""
         projected_target = _project(target, self._with_output(self.from_target, self.target_parts), positions)
         projected_source = _project(source, self._with_output(self.from_source, self.source_parts), positions)
         query_target, query_source, key_target, value_target = projected_target.split(self.target_parts, -1)
         key_source, value_source = projected_source.split(self.source_parts, -1)
-        dropout = self.dropout.p if self.training else 0.0
-        from_target = attend(query_target, key_target, value_target, mask, dropout)
-        from_source = attend(query_source, key_source, value_source, mask, dropout)
-        return self.dropout(from_target + from_source)
+        queries_and_keys = (query_target, query_source, key_target, key_source)
+        if self.qk_norm is not None:
+            queries_and_keys = self.qk_norm(*queries_and_keys)
+        return Projections(*queries_and_keys, value_target, value_source)
 
     def _with_output(self, projection: nn.Linear, parts: tuple[int, ...]) -> Tensor:
         """Rows of the values, the last ones, times half the output projection.

@@ -13,6 +13,7 @@ from h2aseg_nnunet.network.blocks import ConvOp
 from h2aseg_nnunet.network.decoder import Decoder
 from h2aseg_nnunet.network.encoder import Encoder, lay_out_attention
 from h2aseg_nnunet.network.norm_affine import make_norms_affine
+from h2aseg_nnunet.network.qk_norm import normalize_queries_and_keys
 
 
 class H2ASeg(nn.Module):
@@ -51,6 +52,7 @@ class H2ASeg(nn.Module):
         regions: Whether logits stand for nnU-Net's regions instead of classes. Loading weights sets it too: SegLayers.
         tamw: Whether TAMW weighs features; without it the decoder concatenates them as they are (an ablation).
         attention_positions: Whether tokens carry where they are; see `encode_positions`. Published: no.
+        attention_qk_norm: Whether attention normalises queries and keys; see `QKNorm`. Published: no.
         norm_affine: Whether norms have a learned scale and shift per channel. Published: no.
         encoder_dropout, decoder_dropout, attention_dropout: 0 as in nnU-Net; the published network has 0.5 in all.
 
@@ -85,6 +87,7 @@ class H2ASeg(nn.Module):
         regions: bool = False,
         tamw: bool = True,
         attention_positions: bool = False,
+        attention_qk_norm: bool = False,
         norm_affine: bool = False,
         encoder_dropout: float = 0.0,
         decoder_dropout: float = 0.0,
@@ -130,6 +133,8 @@ class H2ASeg(nn.Module):
             attention_dropout,
         )
         self.decoder = Decoder(self.encoder, num_classes, deep_supervision, decoder_dropout, regions, tamw)
+        if attention_qk_norm:
+            normalize_queries_and_keys(self)
         if norm_affine:
             make_norms_affine(self)
 

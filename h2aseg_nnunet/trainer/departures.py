@@ -25,6 +25,14 @@ class nnUNetTrainerH2ASeg_positions(nnUNetTrainerH2ASeg):
         return super().network_options(n_stages) | {"attention_positions": True}
 
 
+class nnUNetTrainerH2ASeg_qkNorm(nnUNetTrainerH2ASeg):
+    """Attention normalises queries and keys."""
+
+    @classmethod
+    def network_options(cls, n_stages: int) -> dict[str, Any]:
+        return super().network_options(n_stages) | {"attention_qk_norm": True}
+
+
 class nnUNetTrainerH2ASeg_globalOnly(nnUNetTrainerH2ASeg):
     """The streams interact at the two deepest stages alone, where all positions read one another."""
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from h2aseg_nnunet.network.attention import BidirectionalAttention, GlobalAttention
+from h2aseg_nnunet.network.attention import BidirectionalAttention, CrossModalAttention, GlobalAttention
 from h2aseg_nnunet.network.mcsa import MCSA
 from h2aseg_nnunet.network.tamw import ChannelGains
 from h2aseg_nnunet.trainer import (
@@ -11,6 +11,7 @@ from h2aseg_nnunet.trainer import (
     nnUNetTrainerH2ASeg_globalOnly,
     nnUNetTrainerH2ASeg_LeakyReLU,
     nnUNetTrainerH2ASeg_positions,
+    nnUNetTrainerH2ASeg_qkNorm,
     nnUNetTrainerH2ASeg_sampleDice,
     nnUNetTrainerH2ASeg_smoothDice,
     nnUNetTrainerH2ASeg_zeroTAMW,
@@ -62,10 +63,12 @@ def test_only_two_stages_interact_globally(make_trainer):
     assert of_type(build(make_trainer, nnUNetTrainerH2ASeg).network, MCSA) or len(interactions) > 2
 
 
-def test_positions_and_affine_norms_reach_every_module(make_trainer):
+def test_positions_norms_of_queries_and_keys_and_affine_norms_reach_every_module(make_trainer):
+    normalized = of_type(build(make_trainer, nnUNetTrainerH2ASeg_qkNorm).network, CrossModalAttention)
     attentions = of_type(build(make_trainer, nnUNetTrainerH2ASeg_positions).network, BidirectionalAttention)
     activations = of_type(build(make_trainer, nnUNetTrainerH2ASeg_affine).network, nn.PReLU)
 
+    assert normalized and all(attention.qk_norm is not None for attention in normalized)
     assert attentions and all(attention.positions for attention in attentions)
     assert activations and all(hasattr(activation, "scale") for activation in activations)
 
