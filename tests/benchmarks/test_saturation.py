@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.attention_focus import focus_of, measure_focus
+from benchmarks.saturation import focus_of, measure_focus, measure_gains
 from h2aseg_nnunet.network.attention import CrossModalAttention
 from h2aseg_nnunet.network.h2aseg import H2ASeg
+from h2aseg_nnunet.network.tamw import ChannelGains
 
 
 def test_hand_worked_focus():
@@ -42,9 +43,26 @@ def test_every_attention_is_measured_in_both_directions():
 
     attention = "encoder.stages.1.interaction.attention"
     assert sorted(found) == [
-        (f"{attention}.{direction}", reads)
+        f"{attention}.{direction}, {reads}"
         for direction in ("ct_reads_pet", "pet_reads_ct")
         for reads in ("itself", "the other")
     ]
     assert all(focus.score_std == 0 and focus.largest_weight == pytest.approx(1 / 64) for focus in found.values())
     assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_saturated_gains_are_the_same_for_every_patch():
+    torch.manual_seed(0)
+    network = H2ASeg(2, 2, [8, 16], nn.Conv3d, 3, 2, 2, patch_size=(8, 8, 8))
+    images = [torch.randn(2, 2, 8, 8, 8) for _ in range(2)]
+
+    before = measure_gains(network, images)
+    for module in network.modules():
+        if isinstance(module, ChannelGains):
+            nn.init.constant_(module.fc1.bias, 100)
+            nn.init.constant_(module.fc2.bias, -100)
+    after = measure_gains(network, images)
+
+    assert list(before) == ["decoder.stages.0.tamw.tumor_gains", "decoder.stages.0.tamw.background_gains"]
+    assert all(0 < gains.magnitude < 0.9 and gains.std_over_patches > 0 for gains in before.values())
+    assert all(gains == (1, 0) for gains in after.values())

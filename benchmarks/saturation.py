@@ -1,0 +1,120 @@
+"""Whether attention and TAMW respond to what they read: `python -m benchmarks.saturation FOLD_FOLDER ...`.
+
+Over batches as in training, the same for all models. For every attention: the standard deviation of its scores before
+softmax, and the weight of the token that is read most, mean over all that read; 1 is a hard choice of one token, which
+leaves queries and keys no gradient but at ties. For the gains of every TAMW: their mean absolute value, and how much
+they differ from patch to patch, standard deviation, mean over channels; 0 is a constant factor. Needs
+nnUNet_preprocessed (and nnUNet_extTrainer for trainers of your own).
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.stage_losses import load
+from h2aseg_nnunet.network.attention import CrossModalAttention
+from h2aseg_nnunet.network.tamw import ChannelGains
+
+
+class Focus(NamedTuple):
+    """Means over queries: standard deviation of scores among the tokens that may be read, and the largest weight."""
+
+    score_std: float
+    largest_weight: float
+
+
+class Gains(NamedTuple):
+    """Means over channels: absolute gain, and its standard deviation from patch to patch."""
+
+    magnitude: float
+    std_over_patches: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.saturation", description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLD_FOLDER", help="with checkpoint_final.pth")
+    parser.add_argument("--batches", type=int, default=4, help="default: %(default)s")
+    parser.add_argument("-device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["nnUNet_results"] = folder  # noqa: SIM112, nnU-Net's own name; a trainer writes its log at once
+        print("| model | module | scores, standard deviation | largest weight | gains, magnitude | over patches |")
+        print("|---|---|---|---|---|---|")
+        for fold in options.folders:
+            trainer = load(fold / "checkpoint_final.pth", torch.device(options.device))
+            training, _ = trainer.get_dataloaders()
+            images = [next(training)["data"].to(trainer.device) for _ in range(options.batches)]
+            for name, focus in measure_focus(trainer.network, images).items():
+                print(f"| {fold.parent.name} | {name} | {focus.score_std:.1f} | {focus.largest_weight:.2f} | | |")
+            for name, gains in measure_gains(trainer.network, images).items():
+                magnitude, std = gains
+                print(f"| {fold.parent.name} | {name} | | | {magnitude:.2f} | {std:.3f} |")
+
+
+@torch.no_grad()
+def measure_focus(network: nn.Module, images: Iterable[Tensor]) -> dict[str, Focus]:
+    """Focus of every attention by its name and what it reads: the stream itself or the other one."""
+    found: dict[str, list[Focus]] = {}
+
+    def measure(name: str, module: CrossModalAttention, tokens: dict, output: Tensor) -> None:
+        projections = module.project(tokens["target"], tokens["source"], tokens["positions"])
+        itself = focus_of(projections.query_target, projections.key_target, tokens["mask"])
+        other = focus_of(projections.query_source, projections.key_source, tokens["mask"])
+        found.setdefault(f"{name}, itself", []).append(itself)
+        found.setdefault(f"{name}, the other", []).append(other)
+
+    with _watched(network, CrossModalAttention, measure):
+        for image in images:
+            network(image)
+    return {name: Focus(*torch.tensor(each).mean(0).tolist()) for name, each in found.items()}
+
+
+def focus_of(query: Tensor, key: Tensor, mask: Tensor | None) -> Focus:
+    """query, key: (b, n, t, k); mask: (1, n, t), False at tokens that neither read nor are read, or None."""
+    score_std, largest_weight = [], []
+    for window in range(query.shape[1]):
+        here = slice(None) if mask is None else mask[0, window]
+        scores = query[:, window, here].float() @ key[:, window, here].float().mT * query.shape[-1] ** -0.5
+        score_std.append(scores.std(-1).flatten())
+        largest_weight.append(scores.softmax(-1).amax(-1).flatten())
+    return Focus(torch.cat(score_std).mean().item(), torch.cat(largest_weight).mean().item())
+
+
+@torch.no_grad()
+def measure_gains(network: nn.Module, images: Iterable[Tensor]) -> dict[str, Gains]:
+    """Gains of tumour and background of every TAMW by the name of their module."""
+    found: dict[str, list[Tensor]] = {}
+
+    def measure(name: str, module: ChannelGains, tokens: dict, output: Tensor) -> None:
+        found.setdefault(name, []).append(output)
+
+    with _watched(network, ChannelGains, measure):
+        for image in images:
+            network(image)
+    gains = {name: torch.cat(each) for name, each in found.items()}  # (patches, channels)
+    return {name: Gains(each.abs().mean().item(), each.std(0).mean().item()) for name, each in gains.items()}
+
+
+@contextmanager
+def _watched(network: nn.Module, cls: type[nn.Module], measure: Callable[..., None]) -> Iterator[None]:
+    """Call measure(name, module, keyword arguments, output) after every forward of the modules of a class."""
+
+    def hook_of(name: str) -> Callable[..., None]:
+        return lambda module, args, kwargs, output: measure(name, module, kwargs, output)
+
+    with ExitStack() as hooks:
+        for name, module in network.named_modules():
+            if isinstance(module, cls):
+                hooks.enter_context(module.register_forward_hook(hook_of(name), with_kwargs=True))
+        yield
+
+
+if __name__ == "__main__":
+    main()
