@@ -7,18 +7,14 @@ they differ from patch to patch, standard deviation, mean over channels; 0 is a 
 nnUNet_preprocessed (and nnUNet_extTrainer for trainers of your own).
 """
 
-import argparse
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.stage_losses import load
+from benchmarks.trained_models import trained_models
 from h2aseg_nnunet.network.attention import CrossModalAttention
 from h2aseg_nnunet.network.tamw import ChannelGains
 
@@ -38,24 +34,15 @@ class Gains(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.saturation", description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLD_FOLDER", help="with checkpoint_final.pth")
-    parser.add_argument("--batches", type=int, default=4, help="default: %(default)s")
-    parser.add_argument("-device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["nnUNet_results"] = folder  # noqa: SIM112, nnU-Net's own name; a trainer writes its log at once
-        print("| model | module | scores, standard deviation | largest weight | gains, magnitude | over patches |")
-        print("|---|---|---|---|---|---|")
-        for fold in options.folders:
-            trainer = load(fold / "checkpoint_final.pth", torch.device(options.device))
-            training, _ = trainer.get_dataloaders()
-            images = [next(training)["data"].to(trainer.device) for _ in range(options.batches)]
-            for name, focus in measure_focus(trainer.network, images).items():
-                print(f"| {fold.parent.name} | {name} | {focus.score_std:.1f} | {focus.largest_weight:.2f} | | |")
-            for name, gains in measure_gains(trainer.network, images).items():
-                magnitude, std = gains
-                print(f"| {fold.parent.name} | {name} | | | {magnitude:.2f} | {std:.3f} |")
+    models = trained_models("saturation", __doc__, batches=4)
+    print("| model | module | scores, standard deviation | largest weight | gains, magnitude | over patches |")
+    print("|---|---|---|---|---|---|")
+    for model, trainer, batches in models:
+        images = [batch["data"].to(trainer.device) for batch in batches]
+        for name, (score_std, largest_weight) in measure_focus(trainer.network, images).items():
+            print(f"| {model} | {name} | {score_std:.1f} | {largest_weight:.2f} | | |")
+        for name, (magnitude, std_over_patches) in measure_gain_spread(trainer.network, images).items():
+            print(f"| {model} | {name} | | | {magnitude:.2f} | {std_over_patches:.3f} |")
 
 
 @torch.no_grad()
@@ -88,7 +75,7 @@ def focus_of(query: Tensor, key: Tensor, mask: Tensor | None) -> Focus:
 
 
 @torch.no_grad()
-def measure_gains(network: nn.Module, images: Iterable[Tensor]) -> dict[str, Gains]:
+def measure_gain_spread(network: nn.Module, images: Iterable[Tensor]) -> dict[str, Gains]:
     """Gains of tumour and background of every TAMW by the name of their module."""
     found: dict[str, list[Tensor]] = {}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.saturation import focus_of, measure_focus, measure_gains
+from benchmarks.saturation import focus_of, measure_focus, measure_gain_spread
 from h2aseg_nnunet.network.attention import CrossModalAttention
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.network.tamw import ChannelGains
@@ -56,12 +56,12 @@ def test_saturated_gains_are_the_same_for_every_patch():
     network = H2ASeg(2, 2, [8, 16], nn.Conv3d, 3, 2, 2, patch_size=(8, 8, 8))
     images = [torch.randn(2, 2, 8, 8, 8) for _ in range(2)]
 
-    before = measure_gains(network, images)
+    before = measure_gain_spread(network, images)
     for module in network.modules():
         if isinstance(module, ChannelGains):
             nn.init.constant_(module.fc1.bias, 100)
             nn.init.constant_(module.fc2.bias, -100)
-    after = measure_gains(network, images)
+    after = measure_gain_spread(network, images)
 
     assert list(before) == ["decoder.stages.0.tamw.tumor_gains", "decoder.stages.0.tamw.background_gains"]
     assert all(0 < gains.magnitude < 0.9 and gains.std_over_patches > 0 for gains in before.values())
