@@ -37,6 +37,9 @@ class TAMW(nn.Module):
 
     Pooling adds up in float32 under autocast: a sum over a million voxels leaves float16's range.
 
+    The instance norm that follows in the decoder's block divides out what scales a whole map: only the difference
+    between tumour and background counts, and w1 and w0 of the decoder's features only where 1 + w1 - w0 is negative.
+
     Args:
         skip_channels: Features c_l of each stream at this stage.
         decoder_channels: Features 2 c_(l+1) of the coarser decoder stage.

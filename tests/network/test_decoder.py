@@ -59,6 +59,28 @@ def test_classes_and_regions_of_the_same_weights_predict_differently():
     assert not any(torch.allclose(a, b) for a, b in zip(finer, finer_regions, strict=True))
 
 
+def test_the_norm_after_tamw_divides_out_what_scales_all_positions_alike():
+    """Gains of decoder features scale whole maps; those of CT and PET do so where tumour and background are opposite."""
+    network = make().double()
+    stage = network.decoder.stages[-1]  # 4 features of CT and of PET, 16 of the decoder
+    ct, pet = torch.randn(2, 1, 4, 8, 8, 8, dtype=torch.float64)
+    decoder, logits = torch.randn(1, 16, 4, 4, 4).double(), torch.randn(1, 2, 4, 4, 4).double()
+    gains_of_all = (stage.tamw.tumor_gains, stage.tamw.background_gains)
+
+    def output(tumor, background):
+        for gains, values in zip(gains_of_all, (tumor, background), strict=True):
+            nn.init.zeros_(gains.fc2.weight)
+            gains.fc2.bias.data = torch.atanh(torch.tensor(values, dtype=torch.float64))
+        return stage(ct=ct, pet=pet, decoder=decoder, logits=logits, regions=False)
+
+    nothing = output([0.0] * 24, [0.0] * 24)
+    everywhere = output([0.3] * 24, [-0.3] * 24)  # CT, PET: 1 + 0.3 p1 + 0.3 p0 = 1.3; decoder: 1.6
+    in_tumor = output([0.3] * 8 + [0.0] * 16, [0.0] * 24)
+
+    torch.testing.assert_close(everywhere, nothing, rtol=1e-4, atol=1e-4)
+    assert (in_tumor - nothing).abs().max() > 0.01
+
+
 def test_regions_travel_with_the_weights():
     trained, rebuilt = make(num_classes=3, regions=True), make(num_classes=3)
     x = torch.randn(1, 2, 8, 8, 8)
