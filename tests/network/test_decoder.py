@@ -60,7 +60,7 @@ def test_classes_and_regions_of_the_same_weights_predict_differently():
 
 
 def test_the_norm_after_tamw_divides_out_what_scales_all_positions_alike():
-    """Gains of decoder features scale whole maps; those of CT and PET do so where tumour and background are opposite."""
+    """Decoder features are scaled as a whole; CT and PET are where the gains of tumour and background are opposite."""
     network = make().double()
     stage = network.decoder.stages[-1]  # 4 features of CT and of PET, 16 of the decoder
     ct, pet = torch.randn(2, 1, 4, 8, 8, 8, dtype=torch.float64)
