@@ -8,17 +8,10 @@ from typing import NamedTuple
 from h2aseg_nnunet.compare.check import check_runs
 from h2aseg_nnunet.compare.collect import Comparison, Part, collect
 from h2aseg_nnunet.compare.execute import Failure, execute_all
-from h2aseg_nnunet.compare.heldout import Ensemble, is_predicted, is_trained, make_ensembles
+from h2aseg_nnunet.compare.heldout import Ensemble, HeldOut, is_predicted, is_trained, make_ensembles
 from h2aseg_nnunet.compare.runs import Run, is_finished
 from h2aseg_nnunet.compare.write import check_outputs, write
 from h2aseg_nnunet.evaluation.pairing import images_in
-
-
-class HeldOut(NamedTuple):
-    """Folders of cases that no fold has seen: case_0000.nii.gz ..., and case.nii.gz."""
-
-    images: str
-    references: str
 
 
 class Outcome(NamedTuple):
@@ -53,10 +46,10 @@ def compare(runs: Sequence[Run], only: str | None = None, heldout: HeldOut | Non
     """
     if only != "runs" and len({run.model.name for run in runs}) < 2:
         raise ValueError("name at least two trainers to compare; --only runs carries out the runs of one.")
-    files = Path(runs[0].folder, f"compare_{Path(heldout.images).name}" if heldout else "compare")
+    files = Path(runs[0].folder, f"compare_{heldout.label}" if heldout else "compare")
     check_outputs(files, runs[0])
     splits = check_runs(runs)
-    ensembles = make_ensembles(runs, *heldout) if heldout else []
+    ensembles = make_ensembles(runs, heldout) if heldout else []
     failures = [] if only == "table" else _carry_out(runs, ensembles if only is None else [])
     if only == "runs":
         return Outcome(failures)
@@ -86,4 +79,4 @@ def _part_of_run(run: Run, splits: Sequence[Mapping[str, Sequence[str]]]) -> Par
 
 def _part_of_ensemble(ensemble: Ensemble) -> Part:
     run, folds = ensemble.runs[0], " ".join(str(run.fold) for run in ensemble.runs)
-    return Part(run.model.name, run.seed, folds, ensemble.evaluation, images_in(Path(ensemble.references)))
+    return Part(run.model.name, run.seed, folds, ensemble.evaluation, images_in(Path(ensemble.heldout.references)))

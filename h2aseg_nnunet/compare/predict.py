@@ -11,24 +11,29 @@ from h2aseg_nnunet.evaluation.evaluate import Settings, evaluate_folders
 
 
 def carry_out(ensemble: Ensemble) -> None:
-    """Predict with nnUNetv2_predict's default settings and evaluate.
+    """Predict with nnUNetv2_predict's default settings, but for mirroring, and evaluate.
 
     Raises:
         ValueError: If the device is missing, or a prediction or reference cannot be evaluated.
     """
     run = ensemble.runs[0]
     device = choose_device(run.device)
-    predictor = nnUNetPredictor(perform_everything_on_device=device.type == "cuda", device=device, allow_tqdm=False)
+    predictor = nnUNetPredictor(
+        use_mirroring=ensemble.heldout.mirroring,
+        perform_everything_on_device=device.type == "cuda",
+        device=device,
+        allow_tqdm=False,
+    )
     predictor.initialize_from_trained_model_folder(str(run.model), tuple(each.fold for each in ensemble.runs))
     predictor.predict_from_files(
-        ensemble.images,
+        ensemble.heldout.images,
         str(ensemble.folder),
         overwrite=True,  # files of a killed process may be incomplete
         num_processes_preprocessing=run.processes,
         num_processes_segmentation_export=run.processes,
     )
     evaluation = evaluate_folders(
-        ensemble.references, ensemble.folder, Settings("autopet"), num_processes=run.processes
+        ensemble.heldout.references, ensemble.folder, Settings("autopet"), num_processes=run.processes
     )
     table.write_json(evaluation, ensemble.evaluation)
 

@@ -11,6 +11,7 @@ from typing import Any
 from h2aseg_nnunet import __version__
 from h2aseg_nnunet.compare.collect import MEASURES, Comparison
 from h2aseg_nnunet.compare.figure import draw
+from h2aseg_nnunet.compare.heldout import HeldOut
 from h2aseg_nnunet.compare.runs import Run
 from h2aseg_nnunet.compare.statistics import Difference
 from h2aseg_nnunet.files import replacing, write_json
@@ -45,14 +46,14 @@ def check_outputs(files: Path, run: Run) -> None:
         raise ValueError(f"{there[0]} is a comparison on {' '.join(found)}: choose another folder with -o.")
 
 
-def write(comparison: Comparison, runs: Sequence[Run], files: Path, heldout: tuple[str, str] | None = None) -> str:
+def write(comparison: Comparison, runs: Sequence[Run], files: Path, heldout: HeldOut | None = None) -> str:
     """Write all files, each whole or not there; returns the Markdown.
 
     Args:
         comparison: To be written.
         runs: All, finished or not.
         files: Their common name, without ending.
-        heldout: Folders of images and references, where the cases are not the folds' own.
+        heldout: The cases, where they are not the folds' own.
     """
     text = to_markdown(comparison, runs, heldout)
     _write_json(comparison, runs, heldout, _with(files, ".json"))
@@ -64,14 +65,14 @@ def write(comparison: Comparison, runs: Sequence[Run], files: Path, heldout: tup
     return text
 
 
-def to_markdown(comparison: Comparison, runs: Sequence[Run], heldout: tuple[str, str] | None = None) -> str:
+def to_markdown(comparison: Comparison, runs: Sequence[Run], heldout: HeldOut | None = None) -> str:
     """Tables of accuracy, differences and costs, and what is missing."""
     run = runs[0]
     seeds, folds = (sorted({getattr(each, name) for each in runs}) for name in ("seed", "fold"))
     parts = [
         f"# {run.dataset}, {run.configuration}",
         f"{run.epochs} epochs of {run.iterations} iterations; folds {_listing(folds)}; seeds {_listing(seeds)}. "
-        + (f"Held-out cases of {heldout[0]}, by the folds together. " if heldout else "Each fold's validation cases. ")
+        + (_heldout_sentence(heldout) if heldout else "Each fold's validation cases. ")
         + "A case is the unit: its values are averaged over seeds. In brackets: 95 % bootstrap interval of the mean.",
         markdown_table(
             ["trainer", "runs", "cases", *(f"mean {NAMES[measure]}" for measure in MEASURES)],
@@ -88,6 +89,11 @@ def to_markdown(comparison: Comparison, runs: Sequence[Run], heldout: tuple[str,
     if comparison.missing:
         parts += ["## Missing", "\n".join(f"- {name} (log: {log})" for name, log in comparison.missing.items())]
     return "\n\n".join(parts) + "\n"
+
+
+def _heldout_sentence(heldout: HeldOut) -> str:
+    mirroring = "" if heldout.mirroring else ", without mirroring"
+    return f"Held-out cases of {heldout.images}, by the folds together{mirroring}. "
 
 
 def _accuracy_row(comparison: Comparison, label: str) -> list[str]:
@@ -172,14 +178,14 @@ def markdown_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     return "\n".join(f"| {' | '.join(map(str.ljust, line, widths))} |" for line in lines)
 
 
-def _write_json(comparison: Comparison, runs: Sequence[Run], heldout: tuple[str, str] | None, file: Path) -> None:
+def _write_json(comparison: Comparison, runs: Sequence[Run], heldout: HeldOut | None, file: Path) -> None:
     run = runs[0]
     content = {
         "about": {
             "dataset": run.dataset,
             "configuration": run.configuration,
             "schedule": run.schedule,
-            "heldout": heldout,
+            "heldout": heldout._asdict() if heldout else None,
             "reference": comparison.reference,
             "h2aseg_nnunet": __version__,
             "commands": [shlex.join(["h2aseg", *each.arguments()]) for each in runs],
