@@ -2,7 +2,9 @@
 
 Over batches as in training, the same for all models. For every attention: the standard deviation of its scores before
 softmax, and the weight of the token that is read most, mean over all that read; 1 is a hard choice of one token, which
-leaves queries and keys no gradient but at ties. For the gains of every TAMW: their mean absolute value, and how much
+leaves queries and keys no gradient but at ties. What it adds to a stream, against that stream: the ratio of their
+standard deviations over positions; much more than 1, and the norm that follows the sum leaves little of the stream. For
+the gains of every TAMW: their mean absolute value, and how much
 they differ from patch to patch, standard deviation, mean over channels; 0 is a constant factor. Needs
 nnUNet_preprocessed (and nnUNet_extTrainer for trainers of your own).
 """
@@ -15,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.trained_models import trained_models
-from h2aseg_nnunet.network.attention import CrossModalAttention
+from h2aseg_nnunet.network.attention import CrossModalAttention, GlobalAttention
+from h2aseg_nnunet.network.mcsa import BetweenWindows, WithinWindows
 from h2aseg_nnunet.network.tamw import ChannelGains
 
 
@@ -35,14 +38,18 @@ class Gains(NamedTuple):
 
 def main() -> None:
     models = trained_models("saturation", __doc__, batches=4)
-    print("| model | module | scores, standard deviation | largest weight | gains, magnitude | over patches |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| model | module | scores, deviation | largest weight | added, ratio | gains, magnitude | over patches |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for model, trainer, batches in models:
         images = [batch["data"].to(trainer.device) for batch in batches]
         for name, (score_std, largest_weight) in measure_focus(trainer.network, images).items():
-            print(f"| {model} | {name} | {score_std:.1f} | {largest_weight:.2f} | | |")
+            print(f"| {model} | {name} | {score_std:.1f} | {largest_weight:.2f} | | | |")
+        for name, ratio in measure_updates(trainer.network, images).items():
+            print(f"| {model} | {name} | | | {ratio:.2f} | | |")
         for name, (magnitude, std_over_patches) in measure_gain_spread(trainer.network, images).items():
-            print(f"| {model} | {name} | | | {magnitude:.2f} | {std_over_patches:.3f} |")
+            print(f"| {model} | {name} | | | | {magnitude:.2f} | {std_over_patches:.3f} |")
 
 
 @torch.no_grad()
@@ -75,6 +82,28 @@ def focus_of(query: Tensor, key: Tensor, mask: Tensor | None) -> Focus:
 
 
 @torch.no_grad()
+def measure_updates(network: nn.Module, images: Iterable[Tensor]) -> dict[str, float]:
+    """Standard deviation over positions of what attention adds, over that of the stream: by module and stream."""
+    found: dict[str, list[float]] = {}
+
+    def measure(name: str, module: nn.Module, maps: dict, output: tuple[Tensor, Tensor]) -> None:
+        for (stream, map_), update in zip(maps.items(), output, strict=True):
+            if isinstance(module, GlobalAttention):
+                update = update - map_  # it has added already
+            found.setdefault(f"{name}, {stream.upper()}", []).append(_spread(update) / _spread(map_))
+
+    with _watched(network, (BetweenWindows, WithinWindows, GlobalAttention), measure):
+        for image in images:
+            network(image)
+    return {name: sum(each) / len(each) for name, each in found.items()}
+
+
+def _spread(x: Tensor) -> float:
+    """Root mean square over channels of the standard deviation over positions. x: (b, c, *)."""
+    return x.float().flatten(2).var(-1, correction=0).mean().sqrt().item()
+
+
+@torch.no_grad()
 def measure_gain_spread(network: nn.Module, images: Iterable[Tensor]) -> dict[str, Gains]:
     """Gains of tumour and background of every TAMW by the name of their module."""
     found: dict[str, list[Tensor]] = {}
@@ -90,8 +119,10 @@ def measure_gain_spread(network: nn.Module, images: Iterable[Tensor]) -> dict[st
 
 
 @contextmanager
-def _watched(network: nn.Module, cls: type[nn.Module], measure: Callable[..., None]) -> Iterator[None]:
-    """Call measure(name, module, keyword arguments, output) after every forward of the modules of a class."""
+def _watched(
+    network: nn.Module, cls: type[nn.Module] | tuple[type[nn.Module], ...], measure: Callable[..., None]
+) -> Iterator[None]:
+    """Call measure(name, module, keyword arguments, output) after every forward of modules of a class or several."""
 
     def hook_of(name: str) -> Callable[..., None]:
         return lambda module, args, kwargs, output: measure(name, module, kwargs, output)

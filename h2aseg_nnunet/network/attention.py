@@ -149,6 +149,9 @@ class BidirectionalAttention(nn.Module):
     def __init__(self, channels: int, reduction: int = 1, dropout: float = 0.0, positions: bool = False):
         super().__init__()
         self.positions = positions
+        self.channels = channels
+        self.ct_norm: nn.Module = nn.Identity()
+        self.pet_norm: nn.Module = nn.Identity()
         self.ct_reads_pet = CrossModalAttention(channels, reduction, dropout)
         self.pet_reads_ct = CrossModalAttention(channels, reduction, dropout)
 
@@ -156,6 +159,7 @@ class BidirectionalAttention(nn.Module):
         self, ct: Tensor, pet: Tensor, size: Sequence[int], mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         positions = encode_positions(size, ct.shape[-1], like=ct) if self.positions else None
+        ct, pet = self.ct_norm(ct), self.pet_norm(pet)
         ct_update = self.ct_reads_pet(target=ct, source=pet, mask=mask, positions=positions)
         pet_update = self.pet_reads_ct(target=pet, source=ct, mask=mask, positions=positions)
         return ct_update, pet_update

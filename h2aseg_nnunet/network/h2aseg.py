@@ -14,6 +14,7 @@ from h2aseg_nnunet.network.decoder import Decoder
 from h2aseg_nnunet.network.encoder import Encoder, lay_out_attention
 from h2aseg_nnunet.network.norm_affine import make_norms_affine
 from h2aseg_nnunet.network.qk_norm import normalize_queries_and_keys
+from h2aseg_nnunet.network.token_norm import normalize_tokens
 
 
 class H2ASeg(nn.Module):
@@ -53,6 +54,7 @@ class H2ASeg(nn.Module):
         tamw: Whether TAMW weighs features; without it the decoder concatenates them as they are (an ablation).
         attention_positions: Whether tokens carry where they are; see `encode_positions`. Published: no.
         attention_qk_norm: Whether attention normalises queries and keys; see `QKNorm`. Published: no.
+        attention_token_norm: Whether attention normalises what it reads; see `normalize_tokens`. Published: no.
         norm_affine: Whether norms have a learned scale and shift per channel. Published: no.
         encoder_dropout, decoder_dropout, attention_dropout: 0 as in nnU-Net; the published network has 0.5 in all.
 
@@ -88,6 +90,7 @@ class H2ASeg(nn.Module):
         tamw: bool = True,
         attention_positions: bool = False,
         attention_qk_norm: bool = False,
+        attention_token_norm: bool = False,
         norm_affine: bool = False,
         encoder_dropout: float = 0.0,
         decoder_dropout: float = 0.0,
@@ -135,6 +138,8 @@ class H2ASeg(nn.Module):
         self.decoder = Decoder(self.encoder, num_classes, deep_supervision, decoder_dropout, regions, tamw)
         if attention_qk_norm:
             normalize_queries_and_keys(self)
+        if attention_token_norm:
+            normalize_tokens(self)
         if norm_affine:
             make_norms_affine(self)
 
@@ -213,5 +218,6 @@ def _compare(expected: Mapping[str, Tensor], given: Mapping[str, Any]) -> None:
         ]
         raise ValueError(
             f"These weights are not of this H2ASeg: of {len(expected)} tensors, {'; '.join(problems)}. Was the "
-            "checkpoint trained by another trainer (-tr), another width (nnUNetTrainerH2ASeg_L) or on other plans?"
+            "checkpoint trained by another trainer (-tr), another width (nnUNetTrainerH2ASeg_L), on other plans or "
+            "by an earlier version?"
         )

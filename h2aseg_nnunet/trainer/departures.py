@@ -33,6 +33,14 @@ class nnUNetTrainerH2ASeg_qkNorm(nnUNetTrainerH2ASeg):
         return super().network_options(n_stages) | {"attention_qk_norm": True}
 
 
+class nnUNetTrainerH2ASeg_noTokenNorm(nnUNetTrainerH2ASeg):
+    """Attention reads its tokens as they are, as in the release."""
+
+    @classmethod
+    def network_options(cls, n_stages: int) -> dict[str, Any]:
+        return super().network_options(n_stages) | {"attention_token_norm": False}
+
+
 class nnUNetTrainerH2ASeg_globalOnly(nnUNetTrainerH2ASeg):
     """The streams interact at the two deepest stages alone, where all positions read one another."""
 

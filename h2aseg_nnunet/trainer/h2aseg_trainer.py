@@ -34,7 +34,8 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
 
     AdamW trains it instead of nnU-Net's SGD, the rate falls as nnU-Net's does; Dice is that of the whole batch, also
     where nnU-Net plans that of each sample; every stage is compared with the label at full resolution, as in the
-    release, and not at its own: docs/accuracy.md has the evidence.
+    release, and not at its own. Attention reads normalised tokens, unlike the release's, which outgrows the features
+    that it is added to at this learning rate: see `normalize_tokens`. docs/accuracy.md has the evidence.
 
     Recipes are subclasses of a few lines (docs/trainers.md). What nnU-Net's constructor sets, such as `num_epochs`,
     `initial_lr`, `weight_decay` or `oversample_foreground_percent`, a subclass may set as a class attribute.
@@ -129,7 +130,8 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         features = [max(4, f // cls.features_divisor) for f in unet_kwargs["features_per_stage"]]
         # H2ASeg has its own norm and dropout; it is told the plan's so that it can refuse those it cannot stand for
         layers = {key: unet_kwargs[key] for key in ("norm_op", "dropout_op") if key in unet_kwargs}
-        return {key: unet_kwargs[key] for key in PLAN_KEYS} | layers | {"features_per_stage": features}
+        taken_over = {key: unet_kwargs[key] for key in PLAN_KEYS} | layers
+        return taken_over | {"features_per_stage": features, "attention_token_norm": True}
 
     @staticmethod
     def _streams(configuration_manager: ConfigurationManager, num_input_channels: int) -> StreamChannels:

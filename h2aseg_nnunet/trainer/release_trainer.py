@@ -47,12 +47,13 @@ class nnUNetTrainerH2ASegRelease(nnUNetTrainerH2ASeg):
 
     @classmethod
     def network_options(cls, n_stages: int) -> dict[str, Any]:
-        """8, 16, 32, 64, 128 features per stream, 128 at any further stage, and dropout everywhere."""
+        """8, 16, 32, 64, 128 features per stream, 128 at any further stage; dropout everywhere; no norm of tokens."""
         return super().network_options(n_stages) | {
             "features_per_stage": [min(8 * 2**stage, 128) for stage in range(n_stages)],
             "encoder_dropout": DROPOUT,
             "decoder_dropout": DROPOUT,
             "attention_dropout": DROPOUT,
+            "attention_token_norm": False,
         }
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, ExponentialDecay]:

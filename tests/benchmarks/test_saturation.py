@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.saturation import focus_of, measure_focus, measure_gain_spread
+from benchmarks.saturation import focus_of, measure_focus, measure_gain_spread, measure_updates
 from h2aseg_nnunet.network.attention import CrossModalAttention
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.network.tamw import ChannelGains
@@ -49,6 +49,28 @@ def test_every_attention_is_measured_in_both_directions():
     ]
     assert all(focus.score_std == 0 and focus.largest_weight == pytest.approx(1 / 64) for focus in found.values())
     assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_what_attention_adds_is_measured_against_the_stream():
+    """Output projections three times as large add three times as much; the stream of the first one is as before."""
+    network = H2ASeg(2, 3, [8, 16, 16], nn.Conv3d, 3, 2, 2, patch_size=(32, 32, 36))
+    images = [torch.randn(1, 2, 32, 32, 36, generator=torch.Generator().manual_seed(0))]
+
+    before = measure_updates(network, images)
+    for module in network.modules():
+        if isinstance(module, CrossModalAttention):
+            module.out.weight.data.mul_(3)
+    after = measure_updates(network, images)
+
+    first, second = (f"encoder.stages.{stage}.interaction" for stage in (1, 2))
+    assert list(before) == [
+        f"{name}, {stream}"
+        for name in (f"{first}.between_windows", f"{first}.within_windows", second)
+        for stream in ("CT", "PET")
+    ]
+    assert min(before.values()) > 0
+    for name in list(before)[:2]:
+        assert after[name] == pytest.approx(3 * before[name], rel=1e-4)
 
 
 def test_saturated_gains_are_the_same_for_every_patch():

@@ -10,11 +10,13 @@ from h2aseg_nnunet.trainer import (
     nnUNetTrainerH2ASeg_affine,
     nnUNetTrainerH2ASeg_globalOnly,
     nnUNetTrainerH2ASeg_LeakyReLU,
+    nnUNetTrainerH2ASeg_noTokenNorm,
     nnUNetTrainerH2ASeg_positions,
     nnUNetTrainerH2ASeg_qkNorm,
     nnUNetTrainerH2ASeg_sampleDice,
     nnUNetTrainerH2ASeg_smoothDice,
     nnUNetTrainerH2ASeg_zeroTAMW,
+    nnUNetTrainerH2ASegRelease,
 )
 from h2aseg_nnunet.trainer.supervision import dice_of
 
@@ -71,6 +73,15 @@ def test_positions_norms_of_queries_and_keys_and_affine_norms_reach_every_module
     assert normalized and all(attention.qk_norm is not None for attention in normalized)
     assert attentions and all(attention.positions for attention in attentions)
     assert activations and all(hasattr(activation, "scale") for activation in activations)
+
+
+def test_tokens_are_normalized_but_for_the_recipe_without_and_the_release(make_trainer):
+    default = build(make_trainer, nnUNetTrainerH2ASeg).network.state_dict().keys()
+    without = build(make_trainer, nnUNetTrainerH2ASeg_noTokenNorm).network.state_dict().keys()
+    release = build(make_trainer, nnUNetTrainerH2ASegRelease).network.state_dict().keys()
+
+    assert without == release < default
+    assert default - without == {key for key in default if "ct_norm" in key or "pet_norm" in key}
 
 
 def test_smooth_term_of_dice(make_trainer):
