@@ -38,9 +38,7 @@ class Gains(NamedTuple):
 
 def main() -> None:
     models = trained_models("saturation", __doc__, batches=4)
-    print(
-        "| model | module | scores, deviation | largest weight | added, ratio | gains, magnitude | over patches |"
-    )
+    print("| model | module | scores, deviation | largest weight | added, ratio | gains, magnitude | over patches |")
     print("|---|---|---|---|---|---|---|")
     for model, trainer, batches in models:
         images = [batch["data"].to(trainer.device) for batch in batches]
