@@ -11,10 +11,11 @@ EPS = 1e-6
 class QKNorm(nn.Module):
     """Queries and keys of one direction divided by their root mean square over channels, times learned gains.
 
-    Attention reads residual maps that no norm bounds: every block ends in a sum, and the next one normalises its own
-    copy. Scores are products of two projections of such maps: they grow with the square of their size, until every
-    token reads a single one, and the gradient of queries and keys is next to nothing or, where two tokens compete,
-    large. Normalised, a score is sqrt(k) times the cosine of query and key; the gains, which start at 1, sharpen it.
+    Without normalised tokens (token_norm.py) attention reads residual maps that no norm bounds: every block ends in a
+    sum, and the next one normalises its own copy. Scores are products of two projections of such maps: they grow with
+    the square of their size, until every token reads a single one, and the gradient of queries and keys is next to
+    nothing or, where two tokens compete, large. Normalised, a score is sqrt(k) times the cosine of query and key; the
+    gains, which start at 1, sharpen it.
 
     Args:
         key_channels: Channels k of queries and keys.
