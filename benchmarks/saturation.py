@@ -4,9 +4,8 @@ Over batches as in training, the same for all models. For every attention: the s
 softmax, and the weight of the token that is read most, mean over all that read; 1 is a hard choice of one token, which
 leaves queries and keys no gradient but at ties. What it adds to a stream, against that stream: the ratio of their
 standard deviations over positions; much more than 1, and the norm that follows the sum leaves little of the stream. For
-the gains of every TAMW: their mean absolute value, and how much
-they differ from patch to patch, standard deviation, mean over channels; 0 is a constant factor. Needs
-nnUNet_preprocessed (and nnUNet_extTrainer for trainers of your own).
+the gains of every TAMW: their mean absolute value, and how much they differ from patch to patch, standard deviation,
+mean over channels; 0 is a constant factor. Needs nnUNet_preprocessed (and nnUNet_extTrainer for trainers of your own).
 """
 
 from collections.abc import Callable, Iterable, Iterator

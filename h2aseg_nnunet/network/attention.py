@@ -141,6 +141,10 @@ class BidirectionalAttention(nn.Module):
         channels, reduction, dropout: See CrossModalAttention.
         positions: Whether tokens carry where in their window they are; see `encode_positions`. Not in the release.
 
+    Attributes:
+        ct_norm, pet_norm: Applied to the tokens of each stream; nothing unless `normalize_tokens` (token_norm.py) sets
+            them.
+
     Shape:
         ct, pet and both outputs: (b, n, t, c). mask as in CrossModalAttention, the same for both streams.
         size: Extents of a window, whose product is t.

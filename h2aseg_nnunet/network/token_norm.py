@@ -1,4 +1,4 @@
-"""Normalised tokens: what attention adds to a stream stays as large as the stream; the release has no such norm."""
+"""Normalised tokens: what attention adds to a stream does not outgrow the stream; the release has no such norm."""
 
 from torch import nn
 
@@ -13,11 +13,10 @@ def normalize_tokens(network: nn.Module) -> None:
     convolution over some thousand values whose weights an optimiser moves together. What it adds, a weighted mean of
     projected tokens, then outgrows the map that it is added to; the norm behind the sum shrinks both, and features of
     single positions are lost under what whole blocks share. Scores grow with the square, until every token reads a
-    single one. Transformers normalise tokens before attention for these reasons. Within windows it is not needed:
-    attention reads normalised maps there.
+    single one (docs/accuracy.md). Within windows it is not needed: attention reads normalised maps there.
 
     Reference:
-        Xiong et al., arXiv:2002.04745.
+        The norm before attention, in transformers: Xiong et al., arXiv:2002.04745.
     """
     for module in network.modules():
         if isinstance(module, BetweenWindows | GlobalAttention):

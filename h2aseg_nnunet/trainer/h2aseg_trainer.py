@@ -34,8 +34,8 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
 
     AdamW trains it instead of nnU-Net's SGD, the rate falls as nnU-Net's does; Dice is that of the whole batch, also
     where nnU-Net plans that of each sample; every stage is compared with the label at full resolution, as in the
-    release, and not at its own. Attention reads normalised tokens, unlike the release's, which outgrows the features
-    that it is added to at this learning rate: see `normalize_tokens`. docs/accuracy.md has the evidence.
+    release, and not at its own. Attention reads normalised tokens, unlike the release's: see `normalize_tokens`; a plan
+    that names H2ASeg decides that itself. docs/accuracy.md has the evidence.
 
     Recipes are subclasses of a few lines (docs/trainers.md). What nnU-Net's constructor sets, such as `num_epochs`,
     `initial_lr`, `weight_decay` or `oversample_foreground_percent`, a subclass may set as a class attribute.

@@ -1,10 +1,27 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
+from h2aseg_nnunet.network.h2aseg import H2ASeg
 
 REFERENCE_FILE = Path(__file__).parents[1] / "data" / "h2aseg_reference.npz"
+
+
+@pytest.fixture
+def make_two_stages() -> Callable[..., H2ASeg]:
+    """`make_two_stages("mcsa", attention_qk_norm=True)`: the streams interact at the second stage; 8 x 8 x 8 voxels."""
+
+    def make(interaction: str, **settings: bool) -> H2ASeg:
+        return H2ASeg(
+            2, 2, [8, 16], nn.Conv3d, 3, 2, 2, patch_size=(8, 8, 8), interactions=["none", interaction],
+            window_size=(2, 2, 2), **settings,
+        )  # fmt: skip
+
+    return make
 
 
 class Reference:

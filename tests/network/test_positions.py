@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from h2aseg_nnunet.network.attention import BidirectionalAttention, CrossModalAttention, GlobalAttention
-from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.network.positions import encode_positions
 
 
@@ -69,13 +68,10 @@ def test_what_is_added_to_stays_as_it_was():
 
 
 @pytest.mark.parametrize("interaction", ["mcsa", "global"])
-def test_a_network_with_positions_has_the_same_weights_and_other_logits(interaction):
+def test_a_network_with_positions_has_the_same_weights_and_other_logits(make_two_stages, interaction):
     def make(positions):
         torch.manual_seed(0)
-        return H2ASeg(
-            2, 2, [8, 16], nn.Conv3d, 3, 2, 2, patch_size=(8, 8, 8), interactions=["none", interaction],
-            window_size=(2, 2, 2), attention_positions=positions,
-        )  # fmt: skip
+        return make_two_stages(interaction, attention_positions=positions)
 
     without, network = make(False), make(True)
     image = torch.randn(1, 2, 8, 8, 8)

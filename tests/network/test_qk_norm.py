@@ -1,9 +1,7 @@
 import pytest
 import torch
-from torch import nn
 
 from h2aseg_nnunet.network.attention import CrossModalAttention
-from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.network.qk_norm import QKNorm, normalize_queries_and_keys
 
 
@@ -83,11 +81,8 @@ def test_float16_does_not_overflow():
 
 
 @pytest.mark.parametrize("interaction", ["mcsa", "global"])
-def test_every_attention_of_a_network_has_it(interaction):
-    network = H2ASeg(
-        2, 2, [8, 16], nn.Conv3d, 3, 2, 2, patch_size=(8, 8, 8), interactions=["none", interaction],
-        window_size=(2, 2, 2), attention_qk_norm=True,
-    )  # fmt: skip
+def test_every_attention_of_a_network_has_it(make_two_stages, interaction):
+    network = make_two_stages(interaction, attention_qk_norm=True)
 
     network(torch.randn(1, 2, 8, 8, 8)).sum().backward()
 

@@ -3,7 +3,6 @@ import torch
 from torch import nn
 
 from h2aseg_nnunet.network.attention import BidirectionalAttention, GlobalAttention
-from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.network.mcsa import BetweenWindows, WithinWindows
 from h2aseg_nnunet.network.token_norm import normalize_tokens
 
@@ -49,12 +48,9 @@ def test_between_windows_what_is_added_does_not_grow_with_the_weights_of_the_mer
 
 
 @pytest.mark.parametrize("interaction", ["mcsa", "global"])
-def test_attention_normalizes_what_no_norm_has_bounded(interaction):
+def test_attention_normalizes_what_no_norm_has_bounded(make_two_stages, interaction):
     """Each stream by itself, between windows and globally; within windows maps are normalised already."""
-    network = H2ASeg(
-        2, 2, [8, 16], nn.Conv3d, 3, 2, 2, patch_size=(8, 8, 8), interactions=["none", interaction],
-        window_size=(2, 2, 2), attention_token_norm=True,
-    )  # fmt: skip
+    network = make_two_stages(interaction, attention_token_norm=True)
 
     network(torch.randn(1, 2, 8, 8, 8)).sum().backward()
 
