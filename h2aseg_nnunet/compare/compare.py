@@ -50,7 +50,7 @@ def compare(runs: Sequence[Run], only: str | None = None, heldout: HeldOut | Non
     check_outputs(files, runs[0])
     splits = check_runs(runs)
     ensembles = make_ensembles(runs, heldout) if heldout else []
-    failures = [] if only == "table" else _carry_out(runs, ensembles if only is None else [])
+    failures = [] if only == "table" else _carry_out(runs, ensembles)
     if only == "runs":
         return Outcome(failures)
     if heldout:

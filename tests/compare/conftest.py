@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
+from h2aseg_nnunet.compare.heldout import HeldOut
 from h2aseg_nnunet.compare.runs import Run, make_runs, write_record
 from h2aseg_nnunet.evaluation import table
 from h2aseg_nnunet.evaluation.evaluate import Evaluation
@@ -38,6 +40,20 @@ def runs(tmp_path) -> Callable[..., list[Run]]:
         return make_runs(trainers, "nnUNetPlans", folds, seeds, **shared)
 
     return make
+
+
+@pytest.fixture
+def heldout(tmp_path) -> HeldOut:
+    return make_heldout(tmp_path / "Dataset1_here")
+
+
+def make_heldout(dataset: Path, **settings: bool) -> HeldOut:
+    """Test images and labels of a dataset: two channels of one case."""
+    images, references = dataset / "imagesTs", dataset / "labelsTs"
+    for file in (images / "a_0000.nii.gz", images / "a_0001.nii.gz", references / "a.nii.gz"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    return HeldOut(str(images), str(references), **settings)
 
 
 def finish(run: Run, dice: Mapping[str, float], costs: dict | None = None, **volumes_ml: float) -> None:

@@ -4,23 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from h2aseg_nnunet.compare.heldout import Ensemble, HeldOut, is_predicted, is_trained, make_ensembles
+from h2aseg_nnunet.compare.heldout import Ensemble, is_predicted, is_trained, make_ensembles
 
-from .conftest import finish
-
-
-@pytest.fixture
-def heldout(tmp_path) -> HeldOut:
-    return make_heldout(tmp_path / "Dataset1_here")
-
-
-def make_heldout(dataset: Path, **settings: bool) -> HeldOut:
-    """Test images and labels of a dataset: two channels of one case."""
-    images, references = dataset / "imagesTs", dataset / "labelsTs"
-    for file in (images / "a_0000.nii.gz", images / "a_0001.nii.gz", references / "a.nii.gz"):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
-    return HeldOut(str(images), str(references), **settings)
+from .conftest import finish, make_heldout
 
 
 def predict(ensemble: Ensemble) -> None:
