@@ -16,13 +16,6 @@ DATASET = {
 }
 
 
-def pytest_collection_modifyitems(items):
-    """A GPU's compiler stack warns of its own matters, as of TF32 that is off: in no GPU test is a warning an error."""
-    for item in items:
-        if item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.filterwarnings("default"))
-
-
 @pytest.fixture
 def plans():
     return deepcopy(PLANS)

@@ -54,6 +54,7 @@ def test_every_part_is_measured_and_drawn(monkeypatch, tmp_path):
 
 
 @pytest.mark.gpu  # runs anywhere, but is worth its minutes only where the part itself can run
+@pytest.mark.filterwarnings("default")  # as in tests/trainer: nnU-Net's stack warns of its own matters
 def test_the_gpu_part_runs_through_on_a_small_plan():
     results = measure_gpu(rounds=1, quick=True, device="cpu")
 

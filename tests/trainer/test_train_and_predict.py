@@ -8,6 +8,9 @@ import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+# a GPU's compiler stack warns of its own matters
+pytestmark = pytest.mark.filterwarnings("default")
+
 
 @pytest.fixture(
     params=[
