@@ -1,11 +1,13 @@
 """torch.compile, nnU-Net's default on GPUs: one graph per state of deep supervision, and eager numbers."""
 
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from precision import Float16, FullPrecision
 from torch import nn
 from torch._dynamo import OptimizedModule
 from torch._dynamo.testing import CompileCounterWithBackend
@@ -102,30 +104,36 @@ def test_another_batch_size_is_one_more_graph_for_all_of_them():
     assert counter.frame_count == 2
 
 
-class CompiledOnCPU(nnUNetTrainerH2ASeg):
+class CompiledOnCPU(FullPrecision):
     """nnU-Net compiles on GPUs only; the same steps on a CPU."""
 
     def _do_i_compile(self) -> bool:
         return True
 
 
+class CompiledFloat16OnCPU(CompiledOnCPU, Float16):
+    """In float16 as on a GPU."""
+
+
 @pytest.mark.parametrize(
-    ("trainer_class", "device"),
+    ("trainer_class", "device", "backend"),
     [
-        pytest.param(CompiledOnCPU, "cpu", marks=pytest.mark.slow),
+        pytest.param(CompiledOnCPU, "cpu", "aot_eager", marks=pytest.mark.slow),
+        pytest.param(CompiledFloat16OnCPU, "cpu", "inductor", marks=pytest.mark.slow),
         pytest.param(
             nnUNetTrainerH2ASeg,
             "cuda",
+            "inductor",
             marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
         ),
     ],
 )
-def test_nnunets_default_compile_trains_and_predicts(workspace, monkeypatch, trainer_class, device):
+def test_nnunets_default_compile_trains_and_predicts(workspace, monkeypatch, trainer_class, device, backend):
     """As nnUNetv2_train: compiled training steps, a compiled validation step, sliding-window validation at the end."""
     dataset = workspace.dataset("binary")
     monkeypatch.delenv("nnUNet_compile", raising=False)
-    if device == "cpu":
-        monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    torch.manual_seed(0)
     with workspace.environment(nnUNet_n_proc_DA="0"):
         settings = (dataset.plans() | {"continue_training": False}, "3d_fullres", 0, dataset.description)
         trainer = trainer_class(*settings, device=torch.device(device))
@@ -151,12 +159,15 @@ def test_nnunets_default_compile_trains_and_predicts(workspace, monkeypatch, tra
     assert np.isfinite(losses).all()
     assert not torch._dynamo.utils.counters["graph_break"]
     assert graphs[1:] == graphs[:1] * 2  # nothing is compiled after the first epoch
-    # float16 on a GPU; the predictor sums windows in float16 everywhere
-    torch.testing.assert_close(compiled_logits, eager_logits, rtol=1e-2, atol=1e-2 if device == "cuda" else 1e-3)
+    # Windows are summed in float16 everywhere. Where the network computes in float16, single voxels are off by more than a
+    # hundredth, of the eager network from its own full precision too: so all voxels count together.
+    tolerance = 1e-4 if trainer_class is CompiledOnCPU else 1e-2
+    assert (compiled_logits - eager_logits).norm() < tolerance * eager_logits.norm()
 
 
 def predict(trainer: nnUNetTrainerH2ASeg, network: nn.Module, image: torch.Tensor) -> torch.Tensor:
     predictor = nnUNetPredictor(use_mirroring=False, device=trainer.device, allow_tqdm=False)
     settings = (trainer.plans_manager, trainer.configuration_manager, None, trainer.dataset_json, "", None)
     predictor.manual_initialization(network, *settings)
-    return predictor.predict_sliding_window_return_logits(image).float().cpu()
+    with trainer.autocast() if trainer.device.type == "cpu" else nullcontext():  # nnU-Net's own is for CUDA
+        return predictor.predict_sliding_window_return_logits(image).float().cpu()

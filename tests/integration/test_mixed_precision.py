@@ -3,30 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from precision import BFloat16, Float16, FullPrecision
 
 from h2aseg_nnunet import nnUNetTrainerH2ASeg
-
-
-class FullPrecision(nnUNetTrainerH2ASeg):
-    dtype = torch.float32
-
-    def train_step(self, batch):
-        with torch.autocast("cpu", self.dtype, enabled=self.dtype != torch.float32):
-            return super().train_step(batch)
-
-
-class BFloat16(FullPrecision):
-    dtype = torch.bfloat16
-
-
-class Float16(FullPrecision):
-    """nnU-Net's float16 on a CPU: its autocast and its gradient scaler are CUDA's alone."""
-
-    dtype = torch.float16
-
-    def __init__(self, plans, configuration, fold, dataset_json, device):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.grad_scaler = torch.GradScaler("cpu")
 
 
 def make_trainer(workspace, trainer_class: type[nnUNetTrainerH2ASeg], device: str, n_stages: int, extent: int):
