@@ -159,8 +159,8 @@ def test_nnunets_default_compile_trains_and_predicts(workspace, monkeypatch, tra
     assert np.isfinite(losses).all()
     assert not torch._dynamo.utils.counters["graph_break"]
     assert graphs[1:] == graphs[:1] * 2  # nothing is compiled after the first epoch
-    # Windows are summed in float16 everywhere. Where the network computes in float16, single voxels are off by more than a
-    # hundredth, of the eager network from its own full precision too: so all voxels count together.
+    # Windows are summed in float16 everywhere. Where the network computes in float16, single voxels are off by more
+    # than a hundredth, of the eager network from its own full precision too: so all voxels count together.
     tolerance = 1e-4 if trainer_class is CompiledOnCPU else 1e-2
     assert (compiled_logits - eager_logits).norm() < tolerance * eager_logits.norm()
 
