@@ -159,10 +159,10 @@ def test_nnunets_default_compile_trains_and_predicts(workspace, monkeypatch, tra
     assert np.isfinite(losses).all()
     assert not torch._dynamo.utils.counters["graph_break"]
     assert graphs[1:] == graphs[:1] * 2  # nothing is compiled after the first epoch
-    # Windows are summed in float16 everywhere. Where the network computes in float16, single voxels are off by more
-    # than a hundredth, of the eager network from its own full precision too: so all voxels count together.
-    tolerance = 1e-4 if trainer_class is CompiledOnCPU else 1e-2
-    assert (compiled_logits - eager_logits).norm() < tolerance * eager_logits.norm()
+    assert (compiled_logits - eager_logits).norm() < 1e-2 * eager_logits.norm()
+    if trainer_class is not CompiledFloat16OnCPU:  # there single voxels of the eager network are off by more, too
+        # float16 on a GPU; the predictor sums windows in float16 everywhere
+        torch.testing.assert_close(compiled_logits, eager_logits, rtol=1e-2, atol=1e-2 if device == "cuda" else 1e-3)
 
 
 def predict(trainer: nnUNetTrainerH2ASeg, network: nn.Module, image: torch.Tensor) -> torch.Tensor:
