@@ -74,7 +74,7 @@ if __name__ == "__main__":  # nnU-Net imports this file when nnUNet_extTrainer p
         packages=[*find_packages(include=["h2aseg_nnunet*"]), "h2aseg_nnunet._nnunet_ext"],
         package_data={
             "h2aseg_nnunet": ["_startup/*"],  # puts them into the sdist
-            "h2aseg_nnunet.report": ["templates/*"],
+            "h2aseg_nnunet.petct.report": ["templates/*"],
         },
         python_requires=">=3.10",
         install_requires=[

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from benchmarks.networks import REFERENCE
-from h2aseg_nnunet.files import replacing
+from h2aseg_nnunet.petct.files import replacing
 
 COLOURS = {"H2ASeg": "tab:blue", "literal": "tab:gray", "plain": "tab:orange", "ResEnc": "tab:green"}
 

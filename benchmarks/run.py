@@ -32,7 +32,7 @@ from benchmarks.measure import (
 from benchmarks.networks import NETWORKS, PATCH, h2aseg
 from benchmarks.scaling import measure_scaling
 from benchmarks.table import tables
-from h2aseg_nnunet.files import replacing
+from h2aseg_nnunet.petct.files import replacing
 from h2aseg_nnunet.planning.memory import training_step_bytes
 
 QUICK_PATCH = (64, 64, 32)

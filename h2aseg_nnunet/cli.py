@@ -57,7 +57,7 @@ def _add_demo(commands: Subparsers) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from h2aseg_nnunet.demo.run_demo import run_demo  # torch takes seconds to import
+    from h2aseg_nnunet.demo.run import run_demo  # torch takes seconds to import
 
     result = run_demo(options.output, seed=options.seed, device=options.device)
     print(f"\nMean Dice on the held-out cases: H2ASeg {result.h2aseg_dice:.3f}")
@@ -97,9 +97,9 @@ def _add_convert(commands: Subparsers) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from h2aseg_nnunet.datasets import autopet, hecktor, pairs  # SimpleITK and pandas take a second to import
-    from h2aseg_nnunet.datasets.convert import convert
-    from h2aseg_nnunet.datasets.plan import Options
+    from h2aseg_nnunet.petct.convert import autopet, hecktor, pairs  # SimpleITK and pandas take a second to import
+    from h2aseg_nnunet.petct.convert.plan import Options
+    from h2aseg_nnunet.petct.convert.run import convert
 
     plans = {
         "autopet": lambda: autopet.plan(options.source),
@@ -134,8 +134,8 @@ def _add_check(commands: Subparsers) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from h2aseg_nnunet.checks import check_dataset  # SimpleITK and scipy take a second to import
-    from h2aseg_nnunet.checks.findings import as_text, write_json
+    from h2aseg_nnunet.petct.check import run as check_dataset  # SimpleITK and scipy take a second to import
+    from h2aseg_nnunet.petct.check.findings import as_text, write_json
 
     if options.dataset_json and not options.inputs:
         raise ValueError("--dataset_json goes with -i; a raw dataset has its own.")
@@ -179,8 +179,8 @@ def _add_evaluate(commands: Subparsers) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from h2aseg_nnunet.evaluation import table  # SimpleITK and SciPy take a second to import
-    from h2aseg_nnunet.evaluation.evaluate import Settings, evaluate_folders
+    from h2aseg_nnunet.petct.evaluate import table  # SimpleITK and SciPy take a second to import
+    from h2aseg_nnunet.petct.evaluate.run import Settings, evaluate_folders
 
     table.check_outputs(options.o, options.csv)
     evaluation = evaluate_folders(
@@ -255,9 +255,9 @@ def _add_report(commands: Subparsers) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from h2aseg_nnunet.evaluation.pairing import listing  # SciPy and matplotlib take a second to import
-    from h2aseg_nnunet.report.case_report import Settings
-    from h2aseg_nnunet.report.report import make_report
+    from h2aseg_nnunet.petct.evaluate.pairing import listing  # SciPy and matplotlib take a second to import
+    from h2aseg_nnunet.petct.report.case_page import Settings
+    from h2aseg_nnunet.petct.report.run import make_report
 
     result = make_report(
         options.images,
@@ -315,8 +315,8 @@ def _add_explain(commands: Subparsers) -> None:
 
 
 def _explain(options: argparse.Namespace) -> None:
-    from h2aseg_nnunet.explain.explain import Settings, explain  # torch takes seconds to import
     from h2aseg_nnunet.explain.model import load_model
+    from h2aseg_nnunet.explain.run import Settings, explain  # torch takes seconds to import
 
     model = load_model(options.model, options.fold, options.checkpoint, options.device, options.step_size)
     settings = Settings(options.voxel, options.point, options.prev_stage_predictions, options.max_suv)
@@ -359,9 +359,9 @@ def _add_compare(commands: Subparsers) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from h2aseg_nnunet.compare import compare  # torch takes seconds to import
-    from h2aseg_nnunet.compare.check import dataset_name
-    from h2aseg_nnunet.compare.runs import make_runs
+    from h2aseg_nnunet.petct.compare import run as compare  # torch takes seconds to import
+    from h2aseg_nnunet.petct.compare.check import dataset_name
+    from h2aseg_nnunet.petct.compare.runs import make_runs
 
     if (options.images is None) != (options.references is None):
         raise ValueError("-i and -gt go together: held-out images and their reference masks.")
@@ -439,9 +439,9 @@ def _add_robustness(commands: Subparsers) -> None:
 def _robustness(options: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from h2aseg_nnunet.robustness.model import Settings, find_folds  # torch takes seconds to import
-    from h2aseg_nnunet.robustness.robustness import measure_robustness
-    from h2aseg_nnunet.robustness.write import write
+    from h2aseg_nnunet.petct.robustness.model import Settings, find_folds  # torch takes seconds to import
+    from h2aseg_nnunet.petct.robustness.run import measure_robustness
+    from h2aseg_nnunet.petct.robustness.text import write
 
     model, output = Path(options.model), Path(options.output)
     settings = Settings(

@@ -1,13 +1,13 @@
 import json
 from copy import deepcopy
-from pathlib import Path
 
 import pytest
 import torch
 
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg
+from tests.locations import DATA
 
-PLANS = json.loads((Path(__file__).parent / "data" / "nnUNetPlans.json").read_text())  # nnU-Net's planner wrote it
+PLANS = json.loads((DATA / "nnUNetPlans.json").read_text())  # nnU-Net's planner wrote it
 DATASET = {
     "channel_names": {"0": "CT", "1": "PET"},
     "labels": {"background": 0, "tumor": 1},

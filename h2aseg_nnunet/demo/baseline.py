@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from h2aseg_nnunet.evaluation.metrics import dice
+from h2aseg_nnunet.petct.evaluate.metrics import dice
 
 
 def best_suv_threshold(cases: Iterable[tuple[NDArray, NDArray]], thresholds: Sequence[float]) -> float:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from tqdm import tqdm
 
-from h2aseg_nnunet.files import replacing
 from h2aseg_nnunet.modalities import CT, PET
+from h2aseg_nnunet.petct.files import replacing
 
 SHAPE = (112, 32, 56)
 SPACING_MM = (8.0, 8.0, 8.0)

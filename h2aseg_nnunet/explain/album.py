@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from SimpleITK import Image
 
 from h2aseg_nnunet.explain.voxel import Voxel
-from h2aseg_nnunet.report.views import AXIAL, pixel_size_mm
-from h2aseg_nnunet.report.volumes import finite_array, spacing_zyx_mm, to_patient_axes
+from h2aseg_nnunet.petct.images.orientation import finite_array, spacing_zyx_mm, to_patient_axes
+from h2aseg_nnunet.petct.images.views import AXIAL, pixel_size_mm
 
 
 class Cut(NamedTuple):

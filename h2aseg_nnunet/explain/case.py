@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from SimpleITK import GetArrayViewFromImage, Image
 from torch import Tensor
 
-from h2aseg_nnunet.evaluation.lesions import voxel_volume_ml
 from h2aseg_nnunet.explain.cases import CaseFiles
 from h2aseg_nnunet.explain.grid import CaseGrid
 from h2aseg_nnunet.explain.model import Model
-from h2aseg_nnunet.report.volumes import spacing_zyx_mm
+from h2aseg_nnunet.petct.images.lesions import voxel_volume_ml
+from h2aseg_nnunet.petct.images.orientation import spacing_zyx_mm
 
 
 class Prediction(NamedTuple):

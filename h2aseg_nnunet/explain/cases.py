@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import SimpleITK
 
-from h2aseg_nnunet.datasets.grids import Grid
-from h2aseg_nnunet.datasets.reading import read_image
+from h2aseg_nnunet.petct.images.grids import Grid
+from h2aseg_nnunet.petct.images.reading import read_image
 
 
 class CaseFiles(NamedTuple):

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from h2aseg_nnunet.explain.album import Album, Cut
 from h2aseg_nnunet.explain.case import Case
-from h2aseg_nnunet.explain.collect import MODALITIES
-from h2aseg_nnunet.report.patient import AIR_HU, body_box
-from h2aseg_nnunet.report.raster import ct_grey, pet_grey
+from h2aseg_nnunet.network.readings import MODALITIES
+from h2aseg_nnunet.petct.images.display import ct_grey, pet_grey
+from h2aseg_nnunet.petct.report.patient import AIR_HU, body_box
 
 PANEL_INCHES = 2.6
 COLORS = {"CT": "#0072B2", "PET": "#E69F00"}  # of Okabe and Ito

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from h2aseg_nnunet.explain.collect import DECODER, MODALITIES, TAMWReading
+from h2aseg_nnunet.network.readings import DECODER, MODALITIES, TAMWReading
 
 LEAST = 1e-6
 """Weight of a window without any tumour, or with nothing else: means exist where no window has any."""

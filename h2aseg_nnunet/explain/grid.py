@@ -12,7 +12,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from numpy.typing import NDArray
 from SimpleITK import GetArrayFromImage, Image
 
-from h2aseg_nnunet.report.volumes import like
+from h2aseg_nnunet.petct.images.orientation import like
 
 REORIENTED = "RAS"
 """To which nnU-Net's reorienting readers turn images."""

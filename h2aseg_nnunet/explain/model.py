@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import torch
 
-from h2aseg_nnunet.explain.collect import plain
 from h2aseg_nnunet.explain.sliding import ExplainingPredictor
 from h2aseg_nnunet.network.h2aseg import H2ASeg
+from h2aseg_nnunet.network.readings import plain
 
 
 class Model(NamedTuple):

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from h2aseg_nnunet.explain.case import Case, Prediction
-from h2aseg_nnunet.explain.collect import MODALITIES
 from h2aseg_nnunet.explain.gains import StageGains, as_text
 from h2aseg_nnunet.explain.reading import Reading
 from h2aseg_nnunet.explain.voxel import Voxel
+from h2aseg_nnunet.network.readings import MODALITIES
 
 
 def make_record(

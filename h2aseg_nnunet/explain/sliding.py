@@ -6,10 +6,10 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch import Tensor
 
-from h2aseg_nnunet.explain.collect import MODALITIES, DecoderReadings, reading_decoder
 from h2aseg_nnunet.explain.gains import GainTally, StageGains
 from h2aseg_nnunet.network.blocks import resize
 from h2aseg_nnunet.network.decoder import tumor_probability
+from h2aseg_nnunet.network.readings import MODALITIES, DecoderReadings, reading_decoder
 
 EPSILON = 1e-6
 """Probabilities closer to 0 or 1 than this are cut off, for their log-odds leave the range of half precision."""

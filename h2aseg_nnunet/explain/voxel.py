@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from SimpleITK import Image
 
-from h2aseg_nnunet.evaluation.lesions import label_components, lesions
-from h2aseg_nnunet.report.volumes import spacing_zyx_mm
+from h2aseg_nnunet.petct.images.lesions import label_components, lesions
+from h2aseg_nnunet.petct.images.orientation import spacing_zyx_mm
 
 
 class Voxel(NamedTuple):

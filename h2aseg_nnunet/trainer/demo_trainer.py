@@ -2,8 +2,8 @@
 
 import torch
 
+from h2aseg_nnunet.petct.nnunet.seeding import seed_all, seed_batches
 from h2aseg_nnunet.trainer.h2aseg_trainer import nnUNetTrainerH2ASeg
-from h2aseg_nnunet.trainer.seeding import seed_all, seed_batches
 
 DEMO_EPOCHS = 5
 

@@ -13,10 +13,10 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from h2aseg_nnunet.files import replacing
 from h2aseg_nnunet.modalities import StreamChannels, channels_of_plan
 from h2aseg_nnunet.network.encoder import stage_sizes
 from h2aseg_nnunet.network.h2aseg import H2ASeg
+from h2aseg_nnunet.petct.files import replacing
 from h2aseg_nnunet.trainer.supervision import FullResolutionSupervision, dice_of, halving_weights
 from h2aseg_nnunet.trainer.tamw_log import as_line, log_gains, measure_gains
 

@@ -7,8 +7,8 @@ import torch
 from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from torch import Tensor, nn
 
-from h2aseg_nnunet.explain.collect import MODALITIES, plain, reading_decoder
 from h2aseg_nnunet.explain.gains import GainTally, StageGains
+from h2aseg_nnunet.network.readings import MODALITIES, plain, reading_decoder
 
 
 @torch.no_grad()

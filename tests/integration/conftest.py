@@ -1,7 +1,8 @@
 from pathlib import Path
 
 import pytest
-from nnunet_workspace import Workspace
+
+from tests.integration.nnunet_workspace import Workspace
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

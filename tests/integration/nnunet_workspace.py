@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 from nnunetv2.utilities import utils
-from tiny_datasets import DATASET_IDS, Dataset, read_probabilities, write_raw_dataset
 
 from h2aseg_nnunet import register
+from tests.integration.tiny_datasets import DATASET_IDS, Dataset, read_probabilities, write_raw_dataset
 
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 GPU_MEMORY_GB = 0.002  # patches so small that the planner itself makes 3d_lowres and the cascade

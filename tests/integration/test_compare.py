@@ -9,12 +9,12 @@ import time
 
 import pytest
 import torch
-from tiny_datasets import read_image
 
 from h2aseg_nnunet import cli
-from h2aseg_nnunet.compare.execute import environment
-from h2aseg_nnunet.compare.runs import Run, make_runs
-from h2aseg_nnunet.evaluation.metrics import dice
+from h2aseg_nnunet.petct.compare.execute import environment
+from h2aseg_nnunet.petct.compare.runs import Run, make_runs
+from h2aseg_nnunet.petct.evaluate.metrics import dice
+from tests.integration.tiny_datasets import read_image
 
 PLANS = "nnUNetPlansLarge"  # patches that hold the whole tiny image: the stock loss needs more than two stages
 TRAINERS = ("nnUNetTrainer", "nnUNetTrainerH2ASeg")

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from precision import Float16, FullPrecision
 from torch import nn
 from torch._dynamo import OptimizedModule
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from h2aseg_nnunet import nnUNetTrainerH2ASeg
 from h2aseg_nnunet.network.h2aseg import H2ASeg
+from tests.integration.precision import Float16, FullPrecision
 
 INDUCTOR = pytest.param("inductor", marks=pytest.mark.slow)  # the default; generates code for minutes
 SIZE = (7, 12, 16)  # neither strides nor windows divide it

@@ -7,11 +7,11 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from nnunet_workspace import GPU_MEMORY_GB, SHORT, Workspace
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from tiny_datasets import SCHEMES, read_image, read_probabilities, write_image, write_raw_dataset
 
 from h2aseg_nnunet import H2ASeg, nnUNetTrainerH2ASeg
+from tests.integration.nnunet_workspace import GPU_MEMORY_GB, SHORT, Workspace
+from tests.integration.tiny_datasets import SCHEMES, read_image, read_probabilities, write_image, write_raw_dataset
 
 LOWRES_FOLD = "all"  # the cascade trains on predictions of every case: those of five folds, or of fold "all"
 PRESETS = {

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from batchgenerators.utilities.file_and_folder_operations import load_pickle
-from nnunet_workspace import SHORT, STOCK_SHORT
 from nnunetv2.evaluation.find_best_configuration import find_best_configuration
 from nnunetv2.postprocessing.remove_connected_components import apply_postprocessing
 from scipy import ndimage
-from tiny_datasets import read_image, read_probabilities, write_image
+
+from tests.integration.nnunet_workspace import SHORT, STOCK_SHORT
+from tests.integration.tiny_datasets import read_image, read_probabilities, write_image
 
 MEMBERS = [("2d", SHORT), ("3d_fullres", SHORT), ("2d", STOCK_SHORT)]
 LARGE_PLANS = "nnUNetPlansLarge"

@@ -8,14 +8,14 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from nnunet_workspace import SHORT
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.run_training import get_trainer_from_args
-from tiny_datasets import SCHEMES, read_image, read_probabilities
 from torch.nn import functional as F
 
 from h2aseg_nnunet.network.blocks import resize
 from h2aseg_nnunet.network.tamw import TAMW
+from tests.integration.nnunet_workspace import SHORT
+from tests.integration.tiny_datasets import SCHEMES, read_image, read_probabilities
 
 NUM_HEADS = {"binary": 2, "classes": 3, "regions": 2, "ignore": 2, "regions_ignore": 2, "one_region": 1}
 REGION_SCHEMES = [scheme for scheme, content in SCHEMES.items() if "regions_class_order" in content]

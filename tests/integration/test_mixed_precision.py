@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from precision import BFloat16, Float16, FullPrecision
 
 from h2aseg_nnunet import nnUNetTrainerH2ASeg
+from tests.integration.precision import BFloat16, Float16, FullPrecision
 
 
 def make_trainer(workspace, trainer_class: type[nnUNetTrainerH2ASeg], device: str, n_stages: int, extent: int):

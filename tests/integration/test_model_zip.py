@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nnunet_workspace import SHORT, Workspace
-from test_install import OURS, Environment, source  # noqa: F401, `source` is a fixture
-from tiny_datasets import Dataset, read_image, read_probabilities
+
+from tests.integration.nnunet_workspace import SHORT, Workspace
+from tests.integration.tiny_datasets import Dataset, read_image, read_probabilities
+from tests.release.test_install import OURS, Environment, source  # noqa: F401, `source` is a fixture
 
 TRAINER = "nnUNetTrainerH2ASegDemo"  # of the plugin itself: no other trainer is on the other machine
 COMMAND = """

@@ -6,19 +6,20 @@ All other tests run with the nnU-Net that is installed: the newest in a fresh en
 import os
 import subprocess
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
-from test_install import OURS, Environment, source  # noqa: F401, `source` is a fixture
+
+from tests.locations import REPOSITORY
+from tests.release.test_install import OURS, Environment, source  # noqa: F401, `source` is a fixture
 
 pytestmark = pytest.mark.slow
 
-TESTS = Path(__file__).parents[1]
+TESTS = REPOSITORY / "tests"
 SELECTED = [
-    "test_register.py",
-    "trainer",
+    "unit/test_register.py",
+    "unit/trainer",
     "integration/test_configurations.py",
     "integration/test_label_schemes.py",
     "integration/test_pretrained_weights.py",

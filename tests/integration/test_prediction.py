@@ -6,11 +6,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from nnunet_workspace import SHORT
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from scipy.special import softmax
-from tiny_datasets import read_image, read_probabilities, synthetic_case, write_image
+
+from tests.integration.nnunet_workspace import SHORT
+from tests.integration.tiny_datasets import read_image, read_probabilities, synthetic_case, write_image
 
 CASES = ["case_0", "case_1", "case_2"]  # case_1 alone is not on the plan's spacing
 HALF = 2e-3  # nnU-Net accumulates logits in float16

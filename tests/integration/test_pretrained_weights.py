@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from nnunet_workspace import STOCK_SHORT, UNTRAINED
+
+from tests.integration.nnunet_workspace import STOCK_SHORT, UNTRAINED
 
 PLANS = "nnUNetPlansOfBinary"
 

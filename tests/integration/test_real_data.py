@@ -15,7 +15,9 @@ import pytest
 import SimpleITK
 import torch
 
-STS = Path(__file__).resolve().parents[3] / "shared" / "sts"
+from tests.locations import TEST_DATA
+
+STS = TEST_DATA / "sts"
 NUM_PATIENTS = 8
 TRAINER = "nnUNetTrainerH2ASegDemo"  # 50 iterations
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nnunet_workspace import SHORT
-from tiny_datasets import read_image, read_probabilities
+
+from tests.integration.nnunet_workspace import SHORT
+from tests.integration.tiny_datasets import read_image, read_probabilities
 
 INTERRUPTIBLE = "nnUNetTrainerH2ASegInterruptible"
 SECONDS_TO_WAIT = 300

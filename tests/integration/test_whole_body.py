@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from tiny_datasets import read_image, write_image
 
 from h2aseg_nnunet import nnUNetTrainerH2ASeg
+from tests.integration.tiny_datasets import read_image, write_image
+from tests.locations import DATA
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,7 +27,7 @@ SHAPE = (326, 400, 400)
 PATCH = (112, 160, 160)
 FEATURES = [16, 32, 64, 128]  # of the plan: half of nnU-Net's, so that the test takes minutes
 PEAK_GIB = 5.0
-PLANS = json.loads((Path(__file__).parents[1] / "data" / "nnUNetPlans.json").read_text())
+PLANS = json.loads((DATA / "nnUNetPlans.json").read_text())
 DATASET = {
     "channel_names": {"0": "CT", "1": "PET"},
     "labels": {"background": 0, "tumor": 1},

@@ -1,0 +1,82 @@
+"""`h2aseg compare`: runs what is not finished, then compares what is."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from h2aseg_nnunet.petct.compare.check import check_runs
+from h2aseg_nnunet.petct.compare.collect import Comparison, Part, collect
+from h2aseg_nnunet.petct.compare.execute import Failure, execute_all
+from h2aseg_nnunet.petct.compare.heldout import Ensemble, HeldOut, is_predicted, is_trained, make_ensembles
+from h2aseg_nnunet.petct.compare.runs import Run, is_finished
+from h2aseg_nnunet.petct.compare.text import check_outputs, write
+from h2aseg_nnunet.petct.evaluate.pairing import images_in
+
+
+class Outcome(NamedTuple):
+    """What became of the runs; text and comparison are None where no table was asked for."""
+
+    failures: list[Failure]
+    text: str | None = None
+    comparison: Comparison | None = None
+
+
+def commands(runs: Sequence[Run]) -> list[str]:
+    """A command for each run that is not finished; they may run at the same time.
+
+    Raises:
+        ValueError, RuntimeError: See `check_runs` and `is_finished`.
+    """
+    check_runs(runs)
+    return [shlex.join(["h2aseg", *run.arguments()]) for run in runs if not is_finished(run)]
+
+
+def compare(runs: Sequence[Run], only: str | None = None, heldout: HeldOut | None = None) -> Outcome:
+    """Carry out the runs that are not finished, write the table of all that are.
+
+    Args:
+        runs: Of `make_runs`.
+        only: "runs" to leave the table out, "table" to run nothing.
+        heldout: Cases that the folds of a trainer and seed predict together; None to compare on each fold's
+            validation cases.
+
+    Raises:
+        ValueError, RuntimeError: See `check_runs`, `check_outputs`, `is_finished`, `make_ensembles` and `collect`.
+    """
+    if only != "runs" and len({run.model.name for run in runs}) < 2:
+        raise ValueError("name at least two trainers to compare; --only runs carries out the runs of one.")
+    files = Path(runs[0].folder, f"compare_{heldout.label}" if heldout else "compare")
+    check_outputs(files, runs[0])
+    splits = check_runs(runs)
+    ensembles = make_ensembles(runs, heldout) if heldout else []
+    failures = [] if only == "table" else _carry_out(runs, ensembles)
+    if only == "runs":
+        return Outcome(failures)
+    if heldout:
+        parts = [_part_of_ensemble(ensemble) for ensemble in ensembles if is_predicted(ensemble)]
+    else:
+        parts = [_part_of_run(run, splits) for run in runs if is_finished(run)]
+    comparison = collect(runs, parts, _missing(runs, ensembles))
+    return Outcome(failures, write(comparison, runs, files, heldout), comparison)
+
+
+def _carry_out(runs: Sequence[Run], ensembles: Sequence[Ensemble]) -> list[Failure]:
+    unfinished = [run for run in runs if not is_finished(run)]
+    failures = execute_all(unfinished, len(runs) - len(unfinished))
+    predictable = [ensemble for ensemble in ensembles if is_trained(ensemble) and not is_predicted(ensemble)]
+    return failures + (execute_all(predictable, unit="ensemble") if predictable else [])
+
+
+def _missing(runs: Sequence[Run], ensembles: Sequence[Ensemble]) -> dict[str, Path]:
+    missing = {run.name: run.log for run in runs if not is_finished(run)}
+    return missing | {each.name: each.log for each in ensembles if not is_predicted(each)}
+
+
+def _part_of_run(run: Run, splits: Sequence[Mapping[str, Sequence[str]]]) -> Part:
+    return Part(run.model.name, run.seed, str(run.fold), run.evaluation, splits[run.fold]["val"])
+
+
+def _part_of_ensemble(ensemble: Ensemble) -> Part:
+    run, folds = ensemble.runs[0], " ".join(str(run.fold) for run in ensemble.runs)
+    return Part(run.model.name, run.seed, folds, ensemble.evaluation, images_in(Path(ensemble.heldout.references)))

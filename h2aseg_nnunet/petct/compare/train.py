@@ -1,0 +1,128 @@
+"""Carries out one run in a process of its own: `python -m h2aseg_nnunet.petct.compare.train JSON`.
+
+The process is started with the run's nnUNet_results (execute.py). What is set here and not by the trainer: seed,
+schedule, order of batches. Training, validation and sliding window are nnU-Net's.
+"""
+
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnunetv2.paths import nnUNet_preprocessed
+from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from h2aseg_nnunet import __version__
+from h2aseg_nnunet.petct.compare.costs import CostMeter
+from h2aseg_nnunet.petct.compare.runs import Run, read_record, write_record
+from h2aseg_nnunet.petct.evaluate import table
+from h2aseg_nnunet.petct.evaluate.run import Settings, evaluate_folders
+from h2aseg_nnunet.petct.exclusive import exclusively
+from h2aseg_nnunet.petct.files import replacing
+from h2aseg_nnunet.petct.nnunet.seeding import seed_all, seed_batches
+
+
+def carry_out(run: Run) -> None:
+    """Train, validate and evaluate, or go on where a killed process left off.
+
+    Raises:
+        ValueError: If a run with other settings lies there, or the device is missing.
+    """
+    device = choose_device(run.device)
+    record = read_record(run) or {"schedule": run.schedule}
+    write_record(run, record)
+    meter = CostMeter(device)
+    trainer = make_trainer(run, device)
+    meter.watch(trainer)
+    if not (run.fold_folder / "checkpoint_final.pth").is_file():
+        trainer.run_training()
+    if meter.seconds or "costs" not in record:  # else of the process that trained
+        record |= {"costs": meter.measured(trainer), "surroundings": surroundings(trainer)}
+    write_record(run, record)
+    trainer.perform_actual_validation()
+    evaluate(run)
+
+
+def make_trainer(run: Run, device: torch.device) -> nnUNetTrainer:
+    """nnU-Net's trainer with the run's schedule and seed, from the run's latest checkpoint if there is one."""
+    resumes = any(run.fold_folder.glob("checkpoint_*.pth"))
+    trainer = get_trainer_from_args(
+        run.dataset, run.configuration, run.fold, run.trainer, run.plans, continue_training=resumes, device=device
+    )
+    trainer.num_epochs = run.epochs
+    trainer.num_iterations_per_epoch = run.iterations
+    trainer.num_val_iterations_per_epoch = run.val_iterations
+    trainer.save_every = min(trainer.save_every, max(1, run.epochs // 10))  # nnU-Net's 50 suits its 1000 epochs
+    write_whole_checkpoints(trainer)
+    seed_batches(trainer, run.seed)
+    seed_all(run.seed)
+    trainer.initialize()
+    maybe_load_checkpoint(trainer, continue_training=resumes, validation_only=False)
+    return trainer
+
+
+def write_whole_checkpoints(trainer: nnUNetTrainer) -> None:
+    """A process killed while it writes a checkpoint leaves the previous one, from which the run can go on."""
+    save = trainer.save_checkpoint
+
+    def save_checkpoint(filename: str) -> None:
+        if trainer.disable_checkpointing:
+            return
+        with replacing(Path(filename)) as partial:
+            save(str(partial))
+
+    trainer.save_checkpoint = save_checkpoint
+
+
+def evaluate(run: Run) -> None:
+    """Write the values of the validation cases: the mark of a finished run."""
+    references = Path(nnUNet_preprocessed, run.dataset, "gt_segmentations")
+    predictions = run.fold_folder / "validation"
+    evaluation = evaluate_folders(
+        references, predictions, Settings("autopet"), missing="skip", num_processes=run.processes
+    )
+    table.write_json(evaluation, run.evaluation)
+
+
+def choose_device(name: str) -> torch.device:
+    """As nnUNetv2_train sets it up; auto is a CUDA GPU if there is one.
+
+    Raises:
+        ValueError: If there is no such device here.
+    """
+    name = name if name != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[name]:
+        raise ValueError(f"torch sees no {name} device here: choose -device cpu, or run where there is one.")
+    if name == "cuda":
+        torch.set_num_threads(1)  # more do not help where a GPU computes
+        torch.backends.cudnn.benchmark = True
+    return torch.device(name, 0) if name == "cuda" else torch.device(name)
+
+
+def surroundings(trainer: nnUNetTrainer) -> dict[str, Any]:
+    """What times and memory depend on."""
+    on_gpu = trainer.device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(trainer.device) if on_gpu else f"{trainer.device.type} of {_processor()}",
+        "threads": torch.get_num_threads(),
+        "compiled": trainer._do_i_compile(),
+        "versions": {name: version(name) for name in ("nnunetv2", "torch", "numpy")}
+        | {"h2aseg_nnunet": __version__, "python": platform.python_version()},
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    this_run = Run.from_json(sys.argv[1])
+    with exclusively(this_run.fold_folder / ".lock"):
+        carry_out(this_run)

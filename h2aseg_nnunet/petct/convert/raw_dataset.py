@@ -1,0 +1,164 @@
+"""nnU-Net's raw dataset folder: names of files, dataset.json, and who may write where."""
+
+import json
+import re
+import shutil
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
+from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
+
+from h2aseg_nnunet import __version__
+from h2aseg_nnunet.modalities import CT, PET
+from h2aseg_nnunet.petct.convert.plan import Fold, Options, Plan
+from h2aseg_nnunet.petct.files import replacing
+
+FILE_ENDING = ".nii.gz"
+MODALITIES = {str(CT): "CT in Hounsfield units", str(PET): "PET in SUV"}
+NORMALIZATION = {
+    "CT": 'Both channels are named "CT" because nnU-Net then clips and standardises each by statistics of the whole '
+    "dataset: a given SUV is the same input in every patient, whatever part of the body the scan covers.",
+    "PET": 'Channel 1 is named "PET", so nnU-Net standardises each PET image by its own mean and standard deviation: '
+    "its scale need not be SUV, but SUVs are no longer comparable between patients.",
+}
+
+
+class RawFolder(NamedTuple):
+    """One DatasetXXX folder."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """What was done for every case; its presence says that `h2aseg convert` made the folder."""
+        return self.path / "conversion.json"
+
+    @property
+    def dataset_json(self) -> Path:
+        return self.path / "dataset.json"
+
+    @property
+    def splits(self) -> Path:
+        return self.path / "splits_final.json"
+
+    def files(self, case: str, training: bool) -> dict[str, Path]:
+        """Where the CT, PET and label of a case belong."""
+        part = "Tr" if training else "Ts"
+        images, labels = self.path / f"images{part}", self.path / f"labels{part}"
+        return {
+            "ct": images / f"{case}_{CT:04d}{FILE_ENDING}",
+            "pet": images / f"{case}_{PET:04d}{FILE_ENDING}",
+            "label": labels / f"{case}{FILE_ENDING}",
+        }
+
+    def remove_case(self, case: str) -> None:
+        """Remove whatever an earlier attempt at a case has left."""
+        for training in (True, False):
+            for file in self.files(case, training).values():
+                file.unlink(missing_ok=True)
+                file.with_name(f".{file.name}").unlink(missing_ok=True)  # the name that `replacing` gives
+
+
+def raw_folder(dataset_id: int, name: str) -> RawFolder:
+    """nnUNet_raw/DatasetXXX_name.
+
+    Raises:
+        ValueError: If number or name cannot be, nnUNet_raw is not set, or nnU-Net knows another dataset of this number.
+    """
+    if not 1 <= dataset_id <= 999:
+        raise ValueError(f"The dataset number must be between 1 and 999, not {dataset_id}.")
+    if not re.fullmatch(r"\w[\w-]*", name):
+        raise ValueError(f"The dataset's name may have letters, digits, _ and -, not {name!r}.")
+    if not nnUNet_raw.get():
+        raise ValueError("nnUNet_raw is not set. Name nnU-Net's folder of raw datasets: export nnUNet_raw=/path/to/it")
+    dataset = f"Dataset{dataset_id:03d}_{name}"
+    others = sorted({str(other) for other in find_candidate_datasets(dataset_id)} - {dataset})
+    if others:
+        raise ValueError(f"nnU-Net already has {others[0]}; give {dataset} another number with -d.")
+    return RawFolder(Path(nnUNet_raw.require()).absolute() / dataset)
+
+
+def claim(raw: RawFolder, settings: dict[str, Any], overwrite: bool) -> dict[str, Any]:
+    """What earlier runs of the same conversion have recorded; without cases for a new folder.
+
+    Raises:
+        ValueError: If the folder exists and is not this conversion's.
+    """
+    if raw.record.is_file() and overwrite:
+        shutil.rmtree(raw.path)
+    if not raw.record.is_file():
+        if raw.path.exists() and any(not file.name.startswith(".") for file in raw.path.iterdir()):
+            raise ValueError(f"{raw.path} exists and was not made by h2aseg convert. Remove it, or choose another -d.")
+        return {"cases": {}}
+    earlier = read_json(raw.record)
+    for key, value in settings.items():
+        if earlier["settings"].get(key) != value:
+            raise ValueError(
+                f"{raw.path} was converted with {key} = {earlier['settings'].get(key)!r}, now it is {value!r}. "
+                "Repeat the earlier command to go on, choose another -d, or start anew with --overwrite."
+            )
+    return earlier
+
+
+def describe(plan: Plan, options: Options, settings: dict[str, Any], num_training: int) -> dict[str, Any]:
+    """The content of dataset.json."""
+    return {
+        "channel_names": options.channel_names,
+        "labels": {"background": 0} | {name: value for value, name in enumerate(plan.labels, start=1)},
+        "numTraining": num_training,
+        "file_ending": FILE_ENDING,
+        "name": plan.name,
+        "description": f"{plan.layout}, PET/CT on one grid. {NORMALIZATION[options.pet_channel]}",
+        "reference": plan.reference,
+        "converted_by": f"h2aseg convert, h2aseg_nnunet {__version__}",
+        "modalities": MODALITIES,
+        "conversion": settings,
+    }
+
+
+def publish_splits(folds: list[Fold], raw: RawFolder, earlier_sha256: str | None) -> tuple[str | None, list[str]]:
+    """Write splits_final.json beside dataset.json and, if nnUNet_preprocessed is set, where nnU-Net's training looks.
+
+    nnU-Net's planning copies the first to the second, but stops at a difference and is not run with plans from
+    elsewhere. Another file that is already there stays, unless it is `earlier_sha256` of an earlier run and no
+    preprocessed data lies beside it.
+
+    Returns:
+        The checksum of the written folds, and what a user should know.
+    """
+    files = [raw.splits]
+    if nnUNet_preprocessed.get():
+        files.append(Path(nnUNet_preprocessed.require()).absolute() / raw.path.name / raw.splits.name)
+    if not folds:
+        return None, []
+    text = as_text(folds)
+    notes = []
+    for file in files:
+        ours = file.is_file() and sha256(file.read_bytes()).hexdigest() == earlier_sha256
+        unused = file == raw.splits or not any(other != file for other in file.parent.glob("*"))
+        if not file.exists() or (ours and unused):
+            write_text(text, file)
+        elif read_json(file) != folds:
+            notes.append(
+                f"{file} holds other folds and was left. If no training depends on it, remove it and run again."
+            )
+    return sha256(text.encode()).hexdigest(), notes
+
+
+def as_text(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_text(text: str, file: Path) -> None:
+    with replacing(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(file: Path) -> Any:
+    """Raises ValueError with the file's name if it is not JSON."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is not valid JSON: {error}") from error

@@ -1,0 +1,1 @@
+"""Images in physical space: reading, grids, orientation, lesions and display."""

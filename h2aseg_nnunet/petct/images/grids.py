@@ -1,0 +1,141 @@
+"""Voxel grids in ITK's physical space: comparing, cropping, resampling. Axes are x, y, z as in SimpleITK."""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK
+
+from h2aseg_nnunet.petct.convert.plan import Box
+
+SAME_PLACE_VOXELS = 0.05
+"""Positions closer than this are the same: headers are rounded, so grids that agree differ a little."""
+
+EPSILON = 1e-6
+"""Of indices, against rounding errors of our own."""
+
+Index = tuple[int, int, int]
+
+
+class Grid(NamedTuple):
+    """Where the voxels of an image are.
+
+    `direction` is the 3 x 3 matrix, row by row, whose columns are the axes' directions: flipped and oblique ones too.
+    """
+
+    size: Index
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float]
+    direction: tuple[float, ...]
+
+    @classmethod
+    def of(cls, image: SimpleITK.Image) -> "Grid":
+        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+    def describe(self) -> str:
+        """Size, spacing and position, short enough for a message."""
+        size = " x ".join(map(str, self.size))
+        spacing = " x ".join(f"{mm:.4g}" for mm in self.spacing_mm)
+        origin = ", ".join(f"{mm:.4g}" for mm in self.origin_mm)
+        return f"{size} voxels of {spacing} mm from ({origin})"
+
+    @property
+    def axes_mm(self) -> np.ndarray:
+        """Matrix (3, 3) whose columns are the steps to the next voxel."""
+        return np.reshape(self.direction, (3, 3)) * self.spacing_mm
+
+    def to_mm(self, index: np.ndarray) -> np.ndarray:
+        """Physical points (..., 3) of continuous indices (..., 3)."""
+        return self.origin_mm + index @ self.axes_mm.T
+
+    def to_index(self, point_mm: np.ndarray) -> np.ndarray:
+        """Continuous indices (..., 3) of physical points (..., 3)."""
+        return (point_mm - np.array(self.origin_mm)) @ np.linalg.inv(self.axes_mm).T
+
+    def crop(self, start: Index, size: Index) -> "Grid":
+        return self._replace(size=size, origin_mm=tuple(self.to_mm(np.array(start)).tolist()))
+
+    def respaced(self, spacing_mm: tuple[float, float, float]) -> "Grid":
+        """The grid of another spacing in the same box, from the corner of its first voxel; no voxel leaves the box."""
+        ratio = np.divide(spacing_mm, self.spacing_mm)
+        size = np.maximum(1, np.floor(self.size / ratio + EPSILON)).astype(int)
+        origin = self.to_mm((ratio - 1) / 2)  # centre of the new first voxel
+        return Grid(tuple(size.tolist()), spacing_mm, tuple(origin.tolist()), self.direction)
+
+    def start_of(self, other: "Grid") -> Index | None:
+        """Index at which `other` starts if each of its voxels is one of this grid's, up to rounding; else None."""
+        corners = np.array(list(itertools.product(*((0, size - 1) for size in other.size))))
+        here = self.to_index(other.to_mm(corners))
+        start = np.rint(here[0])
+        same = np.abs(here - (start + corners)).max() < SAME_PLACE_VOXELS
+        inside = start.min() >= 0 and (start + other.size <= self.size).all()
+        return tuple(start.astype(int).tolist()) if same and inside else None
+
+    def has_header_of(self, other: "Grid") -> bool:
+        """Whether nnU-Net, which compares with numpy.allclose, takes the two headers for the same."""
+        return self.size == other.size and all(np.allclose(a, b) for a, b in zip(self[1:], other[1:], strict=True))
+
+
+def ones_on(grid: Grid) -> SimpleITK.Image:
+    image = SimpleITK.Image(grid.size, SimpleITK.sitkUInt8) + 1
+    return with_grid(image, grid)
+
+
+def with_grid(image: SimpleITK.Image, grid: Grid) -> SimpleITK.Image:
+    """The same voxels under the header of `grid`."""
+    image = SimpleITK.Image(image)
+    image.SetSpacing(grid.spacing_mm)
+    image.SetOrigin(grid.origin_mm)
+    image.SetDirection(grid.direction)
+    return image
+
+
+def resample(image: SimpleITK.Image, grid: Grid, linear: bool) -> SimpleITK.Image:
+    """The image on another grid by physical position, 0 outside its field of view.
+
+    Linear interpolation gives single precision, nearest neighbour keeps the voxel type.
+    """
+    interpolator = SimpleITK.sitkLinear if linear else SimpleITK.sitkNearestNeighbor
+    voxel_type = SimpleITK.sitkFloat32 if linear else image.GetPixelID()
+    position = (grid.origin_mm, grid.spacing_mm, grid.direction)
+    return SimpleITK.Resample(image, grid.size, SimpleITK.Transform(), interpolator, *position, 0.0, voxel_type)
+
+
+def bring_onto(image: SimpleITK.Image, grid: Grid, linear: bool) -> tuple[SimpleITK.Image, str]:
+    """The image on `grid`, and how: "unchanged" and "cropped" keep every voxel value, "resampled" interpolates."""
+    own = Grid.of(image)
+    start = own.start_of(grid)
+    if start is None:
+        return resample(image, grid, linear), "resampled"
+    if own.size == grid.size:
+        return image if own == grid else with_grid(image, grid), "unchanged"
+    return with_grid(SimpleITK.RegionOfInterest(image, grid.size, start), grid), "cropped"
+
+
+def crop_to_covered(grid: Grid, image: SimpleITK.Image, box_mm: Box | None = None) -> Grid:
+    """The smallest box of `grid` with all its voxels whose centres lie within `image`, and within `box_mm` if given.
+
+    Raises:
+        ValueError: If there is no such voxel.
+    """
+    first, last = _covered_range(grid, Grid.of(image))
+    if box_mm is not None:
+        corners = grid.to_index(np.array(list(itertools.product(*zip(box_mm[:3], box_mm[3:], strict=True)))))
+        first = np.maximum(first, np.ceil(corners.min(axis=0) - EPSILON)).astype(int)
+        last = np.minimum(last, np.floor(corners.max(axis=0) + EPSILON)).astype(int)
+        if (last < first).any():
+            raise ValueError(f"The bounding box {box_mm} mm lies outside the region that CT and PET cover.")
+    return grid.crop(tuple(first.tolist()), tuple((last - first + 1).tolist()))
+
+
+def _covered_range(grid: Grid, cover: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """First and last index of `grid`, per axis, that some voxel centre inside `cover` has."""
+    if cover.start_of(grid) is not None:  # spares a pass over the voxels
+        return np.zeros(3, dtype=int), np.array(grid.size) - 1
+    mask = resample(ones_on(cover), grid, linear=False)
+    covered = SimpleITK.GetArrayViewFromImage(mask).transpose()  # x, y, z
+    indices = [np.flatnonzero(covered.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    if not indices[0].size:
+        raise ValueError("The fields of view of CT and PET do not overlap.")
+    first, last = np.array([(index[0], index[-1]) for index in indices]).T
+    return first, last

@@ -1,0 +1,84 @@
+"""Pages from templates; every text put into them is escaped."""
+
+import math
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+import jinja2
+
+from h2aseg_nnunet.petct.files import replacing
+
+UNDEFINED = "\N{EN DASH}"
+
+
+def render(template: str, **values: object) -> str:
+    """Fill one of this package's templates."""
+    return _environment().get_template(template).render(values)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a page, or nothing."""
+    with replacing(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("h2aseg_nnunet.petct.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "volume": volume,
+        "decimals": decimals,
+        "percent": percent,
+        "plain": "{:g}".format,
+        "px": lambda value: f"{value:.1f}",  # for machines
+        "position": position,
+        "height": height,
+        "case_url": case_url,
+        "thumbnail_url": lambda case: case_url(case, ".svg"),
+    }
+    return environment
+
+
+def decimals(value: float | None, digits: int) -> str:
+    """A number for readers, or a dash where there is none."""
+    return UNDEFINED if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def volume(value: float | None) -> str:
+    """Three digits, from 1 ml on."""
+    return decimals(value, 0 if value is None or value >= 100 else 1 if value >= 10 else 2)
+
+
+def percent(share: float | None) -> str:
+    """Rounded towards the middle: 0 % is nothing and 100 % is all."""
+    if share is None:
+        return UNDEFINED
+    return f"{math.ceil(100 * share) if share < 0.5 else math.floor(100 * share)} %"
+
+
+def position(point_mm: tuple[float, float, float]) -> str:
+    """Letters instead of signs, which tools define differently: (-34, 12, 880) is R 34, P 12, S 880."""
+    left, posterior, superior = point_mm
+    return f"{_toward('LR', left)}, {_toward('PA', posterior)}, {height(superior)}"
+
+
+def height(superior_mm: float) -> str:
+    """Where an axial slice is."""
+    return _toward("SI", superior_mm)
+
+
+def _toward(letters: str, value_mm: float) -> str:
+    rounded = round(value_mm)
+    return f"{letters[rounded < 0]} {abs(rounded)}"
+
+
+def case_url(case: str, ending: str = ".html") -> str:
+    """From the overview to a file of the case."""
+    return f"cases/{quote(case, safe='')}{ending}"

@@ -1,0 +1,87 @@
+"""Paired differences of cases. A case is the unit: its values from several seeds are averaged before."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from h2aseg_nnunet.petct.evaluate.aggregate import summarize
+
+Cases = Mapping[str, float]
+
+
+class Difference(NamedTuple):
+    """Of a trainer from the reference trainer, over the cases in which both have a value.
+
+    Attributes:
+        mean: Trainer minus reference.
+        median: As well.
+        interval_95: Of the mean, percentile bootstrap over cases.
+        num_cases: How many have a value from both.
+        larger: Cases in which the trainer's value is larger than the reference's.
+        smaller: Cases in which it is smaller.
+        wilcoxon_p: Two-sided signed-rank test.
+        holm_p: Corrected for the number of trainers that are compared with the reference.
+    """
+
+    mean: float
+    median: float
+    interval_95: list[float]
+    num_cases: int
+    larger: int
+    smaller: int
+    wilcoxon_p: float
+    holm_p: float = math.nan
+
+
+def case_means(runs: Sequence[Cases]) -> dict[str, float]:
+    """Mean of each case over the runs that predicted it; NaN where it is undefined in all of them."""
+    values: dict[str, list[float]] = {}
+    for run in runs:
+        for case, value in run.items():
+            values.setdefault(case, []).append(value)
+    defined = {case: [value for value in found if not math.isnan(value)] for case, found in values.items()}
+    return {case: float(np.mean(found)) if found else math.nan for case, found in sorted(defined.items())}
+
+
+def paired_differences(reference: Cases, other: Cases) -> dict[str, float]:
+    """Other minus reference of the cases in which both are defined."""
+    differences = {case: other[case] - reference[case] for case in sorted(reference.keys() & other.keys())}
+    return {case: value for case, value in differences.items() if not math.isnan(value)}
+
+
+def describe(differences: Sequence[float], seed: int = 0) -> Difference:
+    """Mean, interval and test of paired differences; NaN without any."""
+    values = np.asarray(differences, np.float64)
+    summary = summarize(differences, seed)
+    return Difference(
+        mean=summary["mean"],
+        median=summary["median"],
+        interval_95=summary["interval_95"],
+        num_cases=len(values),
+        larger=int(np.count_nonzero(values > 0)),
+        smaller=int(np.count_nonzero(values < 0)),
+        wilcoxon_p=wilcoxon_p(differences),
+    )
+
+
+def wilcoxon_p(differences: Sequence[float]) -> float:
+    """Two-sided Wilcoxon signed-rank test; equal cases are left out, 1 if all are equal, NaN without cases."""
+    values = np.asarray(differences, np.float64)
+    if not len(values):
+        return math.nan
+    unequal = values[values != 0]
+    return float(stats.wilcoxon(unequal).pvalue) if len(unequal) else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction, in the order given; NaN stays NaN and is no test."""
+    corrected = [math.nan] * len(p_values)
+    tests = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
+    largest = 0.0
+    for rank, (p, index) in enumerate(tests):
+        largest = max(largest, min(1.0, (len(tests) - rank) * p))
+        corrected[index] = largest
+    return corrected

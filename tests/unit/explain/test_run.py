@@ -1,0 +1,300 @@
+import json
+
+import numpy as np
+import pytest
+import SimpleITK
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+from h2aseg_nnunet import cli
+from h2aseg_nnunet.explain.model import load_model
+from h2aseg_nnunet.explain.run import Settings, explain
+from h2aseg_nnunet.explain.sliding import ExplainingPredictor
+from h2aseg_nnunet.modalities import CT, PET
+from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg_noTAMW
+from tests.unit.explain.conftest import CENTRE_MM, DATASET, PLANS, make_network, make_plans, save_model, write_phantom
+
+# nnU-Net and what it stands on warn of their own matters
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def read(file) -> np.ndarray:
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))
+
+
+def run(model_folder, case, output, *options: str) -> int:
+    settings = ["-step_size", "1", "-device", "cpu"]
+    return cli.main(["explain", "-m", str(model_folder), "-i", str(case), "-o", str(output), *settings, *options])
+
+
+def nnunet_prediction(model_folder, case, step_size=1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities by nnU-Net itself, without mirroring."""
+    predictor = nnUNetPredictor(step_size, use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(model_folder), (0,))
+    files = [f"{case}_{channel:04d}.nii.gz" for channel in range(2)]
+    image, properties = predictor.plans_manager.image_reader_writer_class().read_images(files)
+    return predictor.predict_single_npy_array(image, properties, None, None, True)
+
+
+@pytest.mark.parametrize(("carrier", "silent"), [("PET", "CT"), ("CT", "PET")])
+def test_the_prediction_is_owed_to_the_modality_that_carries_the_tumour(trained_model, tmp_path, carrier, silent):
+    """And everything about a case lies on its grid, where its tumour is."""
+    model_folder = trained_model({"CT": CT, "PET": PET}[carrier])
+    case = write_phantom(tmp_path / "images", {"CT": CT, "PET": PET}[carrier])
+
+    assert run(model_folder, case, tmp_path / "out") == 0
+
+    folder = tmp_path / "out" / "case"
+    record = json.loads((folder / "explanation.json").read_text())
+    owed = {name: record["attribution"][name]["mean_in_predicted_tumor"] for name in ("CT", "PET")}
+    assert owed[carrier] > 0.5
+    assert abs(owed[silent]) < 0.2
+
+    labels, probabilities = nnunet_prediction(model_folder, case)
+    np.testing.assert_array_equal(read(folder / "prediction.nii.gz"), labels)
+    np.testing.assert_allclose(read(folder / "probability" / "stage1.nii.gz"), probabilities[1], atol=1e-6)
+    maps = sorted(folder.rglob("*.nii.gz"))
+    image = SimpleITK.ReadImage(f"{case}_0000.nii.gz")
+    assert len(maps) == 1 + 3 + 4 + 12 + 2  # prediction, stages, TAMW, attention, attribution
+    for file in maps:
+        found = SimpleITK.ReadImage(str(file))
+        assert (found.GetSize(), found.GetDirection()) == (image.GetSize(), image.GetDirection()), file.name
+        np.testing.assert_allclose(found.GetSpacing() + found.GetOrigin(), image.GetSpacing() + image.GetOrigin())
+        assert np.isfinite(SimpleITK.GetArrayFromImage(found)).all()
+    centroid = np.argwhere(labels > 0).mean(0)[::-1]
+    np.testing.assert_allclose(image.TransformContinuousIndexToPhysicalPoint(centroid), CENTRE_MM, atol=2)
+    np.testing.assert_allclose(record["voxel"]["point_mm"], CENTRE_MM, atol=6)
+    assert all(probability.max() <= 1 and probability.min() >= 0 for probability in map(read, folder.glob("prob*/*")))
+    within = read(folder / "attention" / f"stage2_within_window_{carrier}_reads_{carrier}.nii.gz")
+    assert within[tuple(record["voxel"]["index_xyz"][::-1])] > 0
+    assert {file.name for file in folder.glob("*.png")} == {
+        *("probability.png", "tamw.png", "attention.png", "attribution.png")
+    }
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """They take half of the time."""
+    monkeypatch.setattr("h2aseg_nnunet.explain.run.draw_figures", lambda *arguments: None)
+
+
+@pytest.fixture
+def untrained(tmp_path):
+    """Folder of a model with random weights, and a case."""
+    plans = make_plans()
+    return save_model(tmp_path / "model", make_network(plans), plans), write_phantom(tmp_path / "images")
+
+
+def test_logits_with_maps_are_exactly_nnunets_and_every_window_counts_once(untrained, monkeypatch):
+    """Also where nnU-Net is told to compile, which would pass hooks by."""
+    model_folder, _ = untrained
+    with monkeypatch.context() as patch:
+        patch.setenv("nnUNet_compile", "t")
+        model = load_model(model_folder, device="cpu", step_size=0.5)
+    data = torch.randn(2, 20, 15, 30)  # one axis shorter than the patch
+    stock = nnUNetPredictor(0.5, use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
+    stock.initialize_from_trained_model_folder(str(model_folder), (0,))
+    expected = stock.predict_sliding_window_return_logits(data)
+
+    maps = model.predictor.predict_maps(data)
+    once_more = model.predictor.predict_sliding_window_return_logits(data)
+
+    assert torch.equal(maps.logits, expected)
+    assert torch.equal(once_more, expected)
+    assert all(volume.shape == data.shape[1:] for volume in (*maps.log_odds.values(), *maps.scales.values()))
+    assert not any(module._forward_hooks for module in model.network.modules())
+
+
+def test_an_interrupted_prediction_leaves_a_working_predictor(untrained, monkeypatch):
+    model = load_model(untrained[0], device="cpu")
+    data = torch.randn(2, 16, 16, 16)
+    before = model.predictor.predict_sliding_window_return_logits(data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ExplainingPredictor, "_window_maps", lambda self, x: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            model.predictor.predict_maps(data)
+
+    assert torch.equal(model.predictor.predict_sliding_window_return_logits(data), before)
+    assert not any(module._forward_hooks for module in model.network.modules())
+
+
+def test_constant_gains_become_the_scale_they_stand_for(untrained):
+    """w1 = 0.5 and w0 = 0.2 with p1 = 1 everywhere: factor 1.5."""
+    model = load_model(untrained[0], device="cpu")
+    network = model.network
+    for stage in network.decoder.stages:
+        for gains, value in ((stage.tamw.tumor_gains, 0.5), (stage.tamw.background_gains, 0.2)):
+            torch.nn.init.zeros_(gains.fc2.weight)
+            torch.nn.init.constant_(gains.fc2.bias, float(np.arctanh(value)))
+    for head in network.decoder.seg_layers:
+        torch.nn.init.zeros_(head.conv.weight)
+        with torch.no_grad():
+            head.conv.bias.copy_(torch.tensor([-15.0, 15.0]))
+
+    maps = model.predictor.predict_maps(torch.randn(2, 20, 16, 24))
+
+    for scale in maps.scales.values():
+        torch.testing.assert_close(scale.float(), torch.full((20, 16, 24), 1.5), atol=1e-2, rtol=0)  # half precision
+    for gains in maps.gains:
+        assert gains.tumor == pytest.approx({"CT": 0.5, "PET": 0.5}, abs=1e-5)
+
+
+REGIONS = DATASET | {
+    "labels": {"background": 0, "whole": [1, 2], "core": [2]},
+    "regions_class_order": [1, 2],
+}
+CLASSES = DATASET | {"labels": {"background": 0, "GTVp": 1, "GTVn": 2}}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "changes"),
+    [
+        pytest.param(CLASSES, {}, id="classes"),
+        pytest.param(REGIONS, {}, id="regions"),
+        pytest.param(DATASET, {"dimension": 2}, id="2d"),
+        pytest.param(DATASET, {"patch": 40}, id="image smaller than patch"),
+        pytest.param(DATASET, {"transpose_forward": [1, 2, 0], "transpose_backward": [2, 0, 1]}, id="transposed"),
+        pytest.param(DATASET, {"image_reader_writer": "SimpleITKIOWithReorient"}, id="reoriented"),
+        pytest.param(DATASET, {"image_reader_writer": "NibabelIOWithReorient"}, id="reoriented by nibabel"),
+    ],
+)
+def test_stage_1_is_nnunets_probability_for_every_kind_of_model(tmp_path, no_figures, dataset, changes):
+    plans = make_plans(**changes)
+    model_folder = save_model(tmp_path / "model", make_network(plans, dataset), plans, dataset)
+    case = write_phantom(tmp_path / "images")
+
+    model = load_model(model_folder, device="cpu", step_size=1)
+    (folder,) = explain(model, case, tmp_path / "out", Settings(voxel_xyz=(9, 11, 6)))
+
+    _, probabilities = nnunet_prediction(model_folder, case)
+    expected = probabilities.max(0) if dataset is REGIONS else 1 - probabilities[0]
+    if "Reorient" in str(changes):
+        expected = expected[:, :, ::-1]  # read with x to the right; the file's runs to the left
+    np.testing.assert_allclose(read(folder / "probability" / "stage1.nii.gz"), expected, atol=1e-5)
+    reading = read(folder / "attention" / "stage2_within_window_PET_reads_CT.nii.gz")
+    assert reading[6, 11, 9] > 0
+
+
+def test_a_cascade_takes_the_previous_stages_segmentation_or_says_that_it_lacks(tmp_path, capsys, no_figures):
+    plans = make_plans()
+    plans["configurations"]["3d_fullres"]["previous_stage"] = "3d_lowres"
+    plans["configurations"]["3d_lowres"] = make_plans()["configurations"]["3d_fullres"]
+    model_folder = save_model(tmp_path / "model", make_network(plans, num_input_channels=3), plans)
+    case = write_phantom(tmp_path / "images")
+
+    assert run(model_folder, case, tmp_path / "out") == 1
+    assert "3d_lowres with -prev_stage_predictions" in capsys.readouterr().err
+    assert not any((tmp_path / "out").glob("*"))
+
+    image = SimpleITK.ReadImage(f"{case}_0001.nii.gz") > 1.5
+    (tmp_path / "lowres").mkdir()
+    SimpleITK.WriteImage(image, str(tmp_path / "lowres" / "case.nii.gz"))
+    assert run(model_folder, case, tmp_path / "out", "-prev_stage_predictions", str(tmp_path / "lowres")) == 0
+
+
+def test_without_a_predicted_tumour_the_most_probable_voxel_is_asked(tmp_path):
+    plans = make_plans()
+    network = make_network(plans)
+    with torch.no_grad():
+        network.decoder.seg_layers[-1].conv.bias[0] += 30
+    model = load_model(save_model(tmp_path / "model", network, plans), device="cpu", step_size=1)
+
+    (folder,) = explain(model, write_phantom(tmp_path / "images"), tmp_path / "out")
+
+    record = json.loads((folder / "explanation.json").read_text())
+    assert record["predicted_volume_ml"] == 0
+    assert record["attribution"]["PET"]["mean_in_predicted_tumor"] is None
+    probability = read(folder / "probability" / "stage1.nii.gz")
+    assert probability[tuple(record["voxel"]["index_xyz"][::-1])] == probability.max()
+
+
+def test_a_network_without_tamw_is_explained_without(tmp_path, capsys):
+    plans = make_plans()
+    model_folder = save_model(
+        tmp_path / "model",
+        make_network(plans, trainer=nnUNetTrainerH2ASeg_noTAMW),
+        plans,
+        trainer="nnUNetTrainerH2ASeg_noTAMW",
+    )
+    case = write_phantom(tmp_path / "images")
+
+    assert run(model_folder, case, tmp_path / "out") == 0
+
+    assert "TAMW: none, the network was built without it" in capsys.readouterr().out
+    folder = tmp_path / "out" / "case"
+    assert json.loads((folder / "explanation.json").read_text())["tamw"] == []
+    assert not list(folder.glob("tamw*"))
+    assert {file.stem for file in folder.glob("*.png")} == {"probability", "attention", "attribution"}
+    _, probabilities = nnunet_prediction(model_folder, case)
+    np.testing.assert_allclose(read(folder / "probability" / "stage1.nii.gz"), probabilities[1], atol=1e-3)
+
+
+def test_an_explanation_is_replaced_or_kept_but_nothing_else_is_touched(untrained, tmp_path, capsys, no_figures):
+    model_folder, case = untrained
+    folder = tmp_path / "out" / "case"
+    folder.mkdir(parents=True)
+    (folder / "thesis.txt").write_text("mine")
+
+    assert run(model_folder, case, tmp_path / "out") == 1
+    assert "is no explanation" in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "out").rglob("*")] == ["case", "thesis.txt"]
+
+    (folder / "thesis.txt").unlink()
+    assert run(model_folder, case, tmp_path / "out", "--voxel", "9", "11", "6") == 0
+    first = json.loads((folder / "explanation.json").read_text())
+    assert run(model_folder, case, tmp_path / "out", "--c", "--voxel", "10", "11", "6") == 0
+    assert "explained before" in capsys.readouterr().out
+    assert json.loads((folder / "explanation.json").read_text()) == first
+    point = [str(mm) for mm in first["voxel"]["point_mm"]]
+    (folder / "old.png").touch()
+    assert run(model_folder, case, tmp_path / "out", "--point", *point) == 0
+    again = json.loads((folder / "explanation.json").read_text())
+    assert again["voxel"]["index_xyz"] == first["voxel"]["index_xyz"] == [9, 11, 6]
+    assert not (folder / "old.png").exists()
+
+
+def test_every_mistake_is_one_sentence_and_writes_nothing(untrained, tmp_path, capsys):
+    model_folder, case = untrained
+    write_phantom(tmp_path / "images", name="other")
+    (tmp_path / "images" / "other_0001.nii.gz").unlink()
+    write_phantom(tmp_path / "two", name="a")
+    write_phantom(tmp_path / "two", name="b")
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "out"
+
+    for options, message in (
+        ((tmp_path / "empty", case, out), "dataset.json and plans.json missing"),
+        (
+            (model_folder, case, out, "-f", "3"),
+            "fold_3/checkpoint_final.pth does not exist; folds with that file: ['0']",
+        ),
+        ((model_folder, tmp_path / "images" / "other", out), "other_0001.nii.gz missing"),
+        ((model_folder, tmp_path / "empty", out), "holds no case"),
+        ((model_folder, tmp_path / "two", out, "--voxel", "1", "1", "1"), "holds 2 cases"),
+        ((model_folder, case, out, "--voxel", "99", "1", "1"), "outside the image of 26 x 22 x 18 voxels"),
+        ((model_folder, case, out, "--voxel", "25", "1", "1"), "empty margin"),
+        ((model_folder, case, out, "--voxel", "9", "9", "9", "--point", "0", "0", "0"), "not both"),
+        ((model_folder, case, out, "-step_size", "0"), "-step_size 0.0"),
+    ):
+        capsys.readouterr()
+        assert run(*options) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("h2aseg explain: ") and message in error, error
+        assert error.count("\n") == 1
+        assert not any(out.glob("*"))
+
+
+def test_a_model_of_another_trainer_is_refused_by_name(tmp_path, capsys):
+    plans = PLANS
+    architecture = plans["configurations"]["3d_fullres"]["architecture"]
+    settings = (architecture["network_class_name"], architecture["arch_kwargs"], architecture["_kw_requires_import"])
+    network = get_network_from_plans(*settings, 2, 2, deep_supervision=False)
+    model_folder = save_model(tmp_path / "model", network, plans, trainer=nnUNetTrainer.__name__)
+
+    assert run(model_folder, write_phantom(tmp_path / "images"), tmp_path / "out") == 1
+
+    error = capsys.readouterr().err
+    assert "trained by nnUNetTrainer, whose network is PlainConvUNet" in error and error.count("\n") == 1

@@ -1,0 +1,98 @@
+import json
+from copy import deepcopy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from h2aseg_nnunet.petct.compare.check import check_runs, dataset_name
+from tests.locations import DATA
+from tests.unit.petct.compare.conftest import DATASET, write_preprocessed
+
+PLANS = json.loads((DATA / "nnUNetPlans.json").read_text())
+TRAINERS = ("nnUNetTrainer", "nnUNetTrainerH2ASeg")
+SPLITS = [{"train": ["case_1"], "val": ["case_0"]}, {"train": ["case_0"], "val": ["case_1"]}]
+
+
+@pytest.fixture
+def preprocessed(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path))
+    return tmp_path
+
+
+def test_everything_there_gives_nnunets_splits(runs, preprocessed):
+    write_preprocessed(preprocessed, PLANS, SPLITS)
+
+    assert check_runs(runs(TRAINERS)) == SPLITS
+    assert dataset_name("901") == DATASET
+
+
+def test_cases_are_split_as_nnunet_would_split_them(runs, preprocessed):
+    write_preprocessed(preprocessed, PLANS)
+
+    file = preprocessed / DATASET / "splits_final.json"
+
+    splits = check_runs(runs(TRAINERS))
+
+    assert json.loads(file.read_text()) == splits
+    file.unlink()
+    trainer = SimpleNamespace(  # as far as nnU-Net's method looks at it
+        dataset_class=None,
+        preprocessed_dataset_folder=str(preprocessed / DATASET / "nnUNetPlans_3d_fullres"),
+        preprocessed_dataset_folder_base=str(preprocessed / DATASET),
+        folder_with_segs_from_previous_stage=None,
+        fold=0,
+        print_to_log_file=print,
+    )
+    nnUNetTrainer.do_split(trainer)
+    assert json.loads(file.read_text()) == splits
+    assert len(splits) == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"folds": (0, 2)}, ValueError, r"fold 2 does not exist: splits_final\.json .* has 2 folds"),
+        ({"trainers": ("nnUNetTrainer", "nnUNetTrainerTypo")}, RuntimeError, "nnUNetTrainerTypo"),
+        (
+            {"trainers": ("nnUNetTrainer:nnUNetResEncUNetMPlans",)},
+            ValueError,
+            r"nnUNetResEncUNetMPlans\.json does not exist: plan first, or name one of nnUNetPlans\.",
+        ),
+        ({"configuration": "3d_typo"}, ValueError, "has no configuration 3d_typo, only .*3d_fullres"),
+        ({"configuration": "2d"}, ValueError, "nnUNetv2_preprocess -d Dataset901_binary -plans_name nnUNetPlans -c 2d"),
+        ({"dataset": "Dataset902_other"}, ValueError, "run nnUNetv2_plan_and_preprocess first"),
+    ],
+)
+def test_what_is_missing_is_named_before_anything_runs(runs, preprocessed, changes, error, message):
+    write_preprocessed(preprocessed, PLANS, SPLITS)
+
+    with pytest.raises(error, match=message):
+        check_runs(runs(**{"trainers": TRAINERS, **changes}))
+
+
+def test_plans_that_changed_since_a_run_are_noticed(runs, preprocessed):
+    write_preprocessed(preprocessed, PLANS, SPLITS)
+    (run,) = runs(TRAINERS[:1], folds=(0,))
+    run.model.mkdir(parents=True)
+    changed = deepcopy(PLANS)
+    changed["configurations"]["3d_fullres"]["batch_size"] += 1
+    (run.model / "plans.json").write_text(json.dumps(changed))
+
+    with pytest.raises(ValueError, match="was trained with other plans"):
+        check_runs([run])
+
+
+def test_an_ignore_label_is_refused(runs, preprocessed):
+    write_preprocessed(preprocessed, PLANS, SPLITS, labels={"background": 0, "tumor": 1, "ignore": 2})
+
+    with pytest.raises(ValueError, match="ignore label"):
+        check_runs(runs(TRAINERS))
+
+
+def test_folders_that_are_not_set_are_named(monkeypatch):
+    monkeypatch.delenv("nnUNet_preprocessed", raising=False)
+
+    with pytest.raises(RuntimeError, match="nnUNet_preprocessed is not defined"):
+        dataset_name("901")

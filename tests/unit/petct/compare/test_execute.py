@@ -1,0 +1,149 @@
+"""Processes that stand for runs: here they are one line of Python each."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from h2aseg_nnunet import cli
+from h2aseg_nnunet.petct.compare import check
+from h2aseg_nnunet.petct.compare import run as compare
+from h2aseg_nnunet.petct.compare.execute import execute_all
+from h2aseg_nnunet.petct.compare.runs import Run
+from h2aseg_nnunet.petct.exclusive import exclusively
+from tests.locations import REPOSITORY
+from tests.unit.petct.compare.conftest import DATASET
+
+FINISH = """
+import sys
+from pathlib import Path
+from tests.unit.petct.compare.conftest import Run, finish
+run = Run.from_json(sys.argv[1])
+finish(run, {f"case_{run.fold}": 0.5 + 0.25 * (run.trainer == "B")})
+"""
+
+
+def processes(monkeypatch, code: str) -> None:
+    arguments = Run.process
+    monkeypatch.setattr(Run, "process", lambda run: [sys.executable, "-c", code, arguments(run)[-1]])
+
+
+@pytest.fixture
+def dataset(monkeypatch, tmp_path):
+    """Everything is there, as far as the command looks."""
+    splits = [{"train": [], "val": [f"case_{fold}"]} for fold in range(5)]
+    monkeypatch.setattr(compare, "check_runs", lambda runs: splits)
+    monkeypatch.setattr(check, "dataset_name", lambda name: DATASET)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
+    return tmp_path / "out"
+
+
+def command(output, *more: str) -> list[str]:
+    schedule = ["--epochs", "2", "--iterations", "3", "--val-iterations", "1", "-np", "1", "-device", "cpu"]
+    return ["compare", "-d", "901", "-c", "3d_fullres", *schedule, "-o", str(output), *more]
+
+
+def test_output_goes_to_the_log_and_results_into_the_folder(runs, monkeypatch):
+    (run,) = runs(("A",), folds=(0,))
+    processes(monkeypatch, "import os; print(os.environ['nnUNet_results']); print('Epoch 0')")
+
+    assert execute_all([run]) == []
+    assert run.log.read_text().splitlines() == [str(run.results), "Epoch 0"]
+
+
+def test_a_failing_run_is_named_with_its_log_and_the_others_go_on(runs, monkeypatch, capsys):
+    made = runs(("A", "B"), folds=(0,))
+    processes(monkeypatch, "import sys; print('last words'); sys.exit('\"trainer\": \"A\"' in sys.argv[1])")
+
+    (failure,) = execute_all(made)
+
+    assert failure.task == made[0]
+    assert "A:nnUNetPlans fold 0 seed 0 failed (exit code 1): last words" in capsys.readouterr().err
+    assert str(made[0].log) in str(failure)
+    assert made[1].log.is_file()
+
+
+def test_the_command_runs_compares_and_skips_what_is_finished(dataset, monkeypatch, capsys):
+    arguments = command(dataset, "--trainers", "A", "B", "--folds", "0", "1")
+    processes(monkeypatch, FINISH)
+
+    assert cli.main(arguments) == 0
+    assert "| B       | Dice     | +0.2500 [+0.2500, +0.2500]" in capsys.readouterr().out
+    processes(monkeypatch, "import sys; sys.exit(1)")
+    assert cli.main(arguments) == 0  # nothing was run
+
+
+def test_after_a_failure_the_rest_is_compared_and_the_exit_code_is_1(dataset, monkeypatch, capsys):
+    processes(monkeypatch, FINISH.replace("finish(", "assert run.fold == 0 or run.trainer == 'A'; finish("))
+
+    assert cli.main(command(dataset, "--trainers", "A", "B", "--folds", "0", "1")) == 1
+
+    shown = capsys.readouterr()
+    assert "## Missing\n\n- B:nnUNetPlans fold 1 seed 0" in shown.out
+    assert "h2aseg compare: 1 failed" in shown.err
+    assert (dataset / "compare.md").is_file()
+
+
+def test_dry_run_prints_and_runs_nothing(dataset, monkeypatch, capsys):
+    processes(monkeypatch, "import sys; sys.exit(1)")
+
+    assert cli.main(command(dataset, "--trainers", "A", "B:Large", "--folds", "0", "1", "--dry-run")) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("h2aseg compare -d Dataset901_binary ") for line in lines)
+    assert not dataset.exists()
+
+
+def test_one_trainer_is_no_comparison(dataset, capsys):
+    assert cli.main(command(dataset, "--trainers", "A")) == 1
+    assert "at least two trainers" in capsys.readouterr().err
+
+
+def test_held_out_images_and_references_go_together(dataset, capsys):
+    assert cli.main(command(dataset, "--trainers", "A", "B", "-i", "imagesTs")) == 1
+    assert "-i and -gt go together" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_the_process_too(runs, monkeypatch):
+    (run,) = runs(("A",), folds=(0,))
+    processes(
+        monkeypatch,
+        "import time\nprint('Epoch 0', flush=True)\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('cleaned up')",
+    )
+
+    def interrupt():
+        while not (run.log.is_file() and run.log.read_text()):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    threading.Thread(target=interrupt).start()
+    start = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            execute_all([run])
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert time.monotonic() - start < 30
+
+
+def test_a_run_is_carried_out_by_one_process_at_a_time(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from h2aseg_nnunet.petct.exclusive import exclusively\n"
+        "with exclusively(Path(sys.argv[1])): pass"
+    )
+    second = [sys.executable, "-c", code, str(tmp_path / "fold_0" / ".lock")]
+
+    with exclusively(tmp_path / "fold_0" / ".lock"):
+        refused = subprocess.run(second, capture_output=True, text=True)
+    free = subprocess.run(second, capture_output=True, text=True)
+
+    assert refused.returncode == 1
+    assert "another process works in" in refused.stderr
+    assert free.returncode == 0

@@ -1,0 +1,72 @@
+"""Models that can be worked out by hand, and boxes of tumour on the model's own grid: nothing is resampled."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from tests.unit.explain.conftest import CONFIGURATION, DATASET, SPACING_MM, make_plans, one_thread, registered  # noqa: F401
+
+BOX = (slice(6, 10), slice(5, 11), slice(8, 14))  # z, y, x: 4 * 6 * 6 = 144 voxels of 8 mm3
+BOX_ML = 144 * 8 / 1000
+SHAPE = (14, 16, 22)
+
+
+class WeightedSum(torch.nn.Module):
+    """Tumour is where the weighted sum of the channels exceeds 1.5."""
+
+    def __init__(self, weights: Sequence[float] = (0, 0)):
+        super().__init__()
+        self.weights = torch.nn.Parameter(torch.tensor(weights, dtype=torch.float32))
+
+    def forward(self, x):
+        tumor = torch.einsum("bc...,c->b...", x, self.weights) - 1.5
+        return torch.stack([torch.zeros_like(tumor), tumor], 1)
+
+
+@pytest.fixture
+def make_model(tmp_path, monkeypatch):
+    """Weights of (CT, PET), of each fold -> model folder of nnU-Net's own trainer."""
+    monkeypatch.setattr(nnUNetTrainer, "build_network_architecture", staticmethod(build))
+
+    def make(*folds: Sequence[float]) -> Path:
+        folder = tmp_path / "results" / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+        for fold, weights in enumerate(folds):
+            (folder / f"fold_{fold}").mkdir(parents=True)
+            checkpoint = {
+                "network_weights": WeightedSum(weights).state_dict(),
+                "trainer_name": "nnUNetTrainer",
+                "init_args": {"configuration": CONFIGURATION},
+                "inference_allowed_mirroring_axes": (0, 1, 2),
+            }
+            torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
+        (folder / "plans.json").write_text(json.dumps(make_plans()))
+        (folder / "dataset.json").write_text(json.dumps(DATASET))
+        return folder
+
+    return make
+
+
+def build(plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision=True):
+    return WeightedSum()
+
+
+def write_case(folder: Path, name: str, lesion: bool = True) -> None:
+    """CT and PET of 3 in the box and 0.5 elsewhere, and the box as reference."""
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[BOX] = lesion
+    image = np.where(mask, 3.0, 0.5).astype(np.float32)
+    for file, array in (
+        (f"imagesTs/{name}_0000", image),
+        (f"imagesTs/{name}_0001", image),
+        (f"labelsTs/{name}", mask),
+    ):
+        volume = SimpleITK.GetImageFromArray(array)
+        volume.SetSpacing([SPACING_MM] * 3)
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        SimpleITK.WriteImage(volume, str(folder / f"{file}.nii.gz"))
