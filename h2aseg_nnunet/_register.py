@@ -23,3 +23,12 @@ def register() -> None:
     paths = [path for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path.strip()]
     if trainer_path() not in map(os.path.normpath, paths):
         os.environ[VARIABLE] = os.pathsep.join([*paths, trainer_path()])
+
+
+def add_arguments(parser: object) -> None:
+    """`h2aseg trainer-path` has no options."""
+
+
+def run(options: object) -> None:
+    """Print the directory: `h2aseg trainer-path`."""
+    print(trainer_path())

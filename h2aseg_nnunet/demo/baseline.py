@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.evaluate.metrics import dice
 
 
@@ -19,11 +20,11 @@ def best_suv_threshold(cases: Iterable[tuple[NDArray, NDArray]], thresholds: Seq
         The threshold of highest mean Dice, the first of equals.
 
     Raises:
-        ValueError: If no case has a lesion, or no threshold is given.
+        UserError: If no case has a lesion, or no threshold is given.
     """
     scores = [
         [dice(lesions, pet_suv >= threshold) for threshold in thresholds] for pet_suv, lesions in cases if lesions.any()
     ]
     if not scores or not scores[0]:
-        raise ValueError(f"No case with a lesion among the cases, or thresholds is empty: {list(thresholds)}.")
+        raise UserError(f"No case with a lesion among the cases, or thresholds is empty: {list(thresholds)}.")
     return float(thresholds[np.argmax(np.mean(scores, axis=0))])

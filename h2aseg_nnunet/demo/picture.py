@@ -16,6 +16,7 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.evaluate.metrics import dice
 from h2aseg_nnunet.petct.files import replacing
 from h2aseg_nnunet.petct.images.views import CORONAL, SAGITTAL, View
@@ -44,10 +45,10 @@ def draw_mips(cases: Sequence[Case], output_file: str | Path, max_suv: float = 1
     """Draws a coronal and a sagittal projection of each case, with both masks outlined, into one picture.
 
     Raises:
-        ValueError: If there are no cases, or a mask's shape differs from the PET's.
+        UserError: If there are no cases, or a mask's shape differs from the PET's.
     """
     if not cases:
-        raise ValueError("cases is empty: nothing to draw.")
+        raise UserError("cases is empty: nothing to draw.")
     figure = mip_figure(cases, max_suv)
     with replacing(Path(output_file)) as temporary:
         figure.savefig(temporary, dpi=120)
@@ -110,7 +111,7 @@ def _draw_view(axes: Axes, case: Case, view: View, max_suv: float) -> AxesImage:
 
 def _outline(axes: Axes, case: Case, mask: NDArray, view: View, style: dict) -> None:
     if mask.shape != case.pet_suv.shape:
-        raise ValueError(f"{case.name}: a mask of shape {mask.shape} does not fit PET of shape {case.pet_suv.shape}.")
+        raise UserError(f"{case.name}: a mask of shape {mask.shape} does not fit PET of shape {case.pet_suv.shape}.")
     if not mask.any():
         return  # contour warns of a level that it cannot find
     shadow = np.pad(mask.astype(bool).any(axis=view.axis), 1)  # closes outlines at the image's border

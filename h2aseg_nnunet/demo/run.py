@@ -19,6 +19,7 @@ from tqdm import tqdm
 from h2aseg_nnunet.demo.baseline import best_suv_threshold
 from h2aseg_nnunet.demo.phantom import FILE_ENDING, write_dataset
 from h2aseg_nnunet.demo.picture import Case, draw_mips
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import PET
 from h2aseg_nnunet.petct.evaluate.metrics import dice
 from h2aseg_nnunet.petct.files import replacing
@@ -86,7 +87,7 @@ def run_demo(
         num_test: Held-out cases.
 
     Raises:
-        ValueError: If `folder` holds something else, or a demo with other settings.
+        UserError: If `folder` holds something else, or a demo with other settings.
         RuntimeError: If one of nnU-Net's commands fails; the message names its log.
     """
     layout = Layout(Path(folder).resolve())
@@ -112,10 +113,10 @@ def _claim(folder: Path, settings: dict) -> None:
     if mark.exists():
         found = json.loads(mark.read_text())
         if found != settings:
-            raise ValueError(f"{folder} holds a demo with {found}, not {settings}: choose another folder.")
+            raise UserError(f"{folder} holds a demo with {found}, not {settings}: choose another folder.")
         return
     if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} exists and is not a demo's: choose a new or empty folder.")
+        raise UserError(f"{folder} exists and is not a demo's: choose a new or empty folder.")
     with replacing(mark) as temporary:
         temporary.write_text(json.dumps(settings))
 
@@ -207,7 +208,7 @@ def _run(layout: Layout, command: str, *paths: str | Path, count: str = "", tota
             bar.set_description_str(line.strip()[:60] if not total else name, refresh=False)
             bar.update(bool(count) and count in line)
     if process.returncode:
-        raise RuntimeError(f"{name} failed (exit code {process.returncode}); its output is in {log}.")
+        raise UserError(f"{name} failed (exit code {process.returncode}); its output is in {log}.")
 
 
 def _executable(name: str) -> str:
@@ -215,7 +216,7 @@ def _executable(name: str) -> str:
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
     executable = shutil.which(name, path=path)
     if executable is None:
-        raise RuntimeError(f"{name} is neither beside {sys.executable} nor on PATH: is nnunetv2 installed?")
+        raise UserError(f"{name} is neither beside {sys.executable} nor on PATH: is nnunetv2 installed?")
     return executable
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from h2aseg_nnunet.network.attention import BidirectionalAttention, CrossModalAttention, GlobalAttention
-from h2aseg_nnunet.network.encoder import stage_sizes
 from h2aseg_nnunet.network.h2aseg import H2ASeg
+from h2aseg_nnunet.network.layout import stage_sizes
 from h2aseg_nnunet.network.mcsa import MCSA
 from h2aseg_nnunet.network.windows import crop, divide_up, from_windows, to_windows
 
@@ -106,17 +106,16 @@ def attention_weights(
     target: Tensor,
     source: Tensor,
     mask: Tensor | None,
-    positions: Tensor | None,
     window: int,
     token: int,
 ) -> tuple[Tensor, Tensor]:
     """Softmax weights (t,) with which one token of the target reads the target and the source.
 
     Shape:
-        target, source, mask and positions: As in CrossModalAttention, with b = 1.
+        target, source and mask: As in CrossModalAttention, with b = 1.
     """
     here = slice(window, window + 1)
-    projections = attention.project(target[:, here], source[:, here], positions)
+    projections = attention.project(target[:, here], source[:, here])
     query_target, query_source, key_target, key_source, *_ = (each[0, 0].float() for each in projections)
     scores = torch.stack([key_target @ query_target[token], key_source @ query_source[token]])
     scores = scores * attention.key_channels**-0.5

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from SimpleITK import GetArrayViewFromImage, Image
 from torch import Tensor
 
-from h2aseg_nnunet.explain.cases import CaseFiles
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.explain.grid import CaseGrid
 from h2aseg_nnunet.explain.model import Model
 from h2aseg_nnunet.petct.images.lesions import voxel_volume_ml
 from h2aseg_nnunet.petct.images.orientation import spacing_zyx_mm
+from h2aseg_nnunet.petct.nnunet.cases import ImageFiles
 
 
 class Prediction(NamedTuple):
@@ -51,10 +52,10 @@ class Case:
         grid: Leads from data to images and back.
 
     Raises:
-        ValueError: If images do not fit, or the segmentation of the previous stage is missing.
+        UserError: If images do not fit, or the segmentation of the previous stage is missing.
     """
 
-    def __init__(self, model: Model, files: CaseFiles, previous_stage: str | Path | None = None):
+    def __init__(self, model: Model, files: ImageFiles, previous_stage: str | Path | None = None):
         self.model = model
         self.name = files.name
         self.images = files.read()
@@ -81,7 +82,7 @@ class Case:
         return Prediction(self.grid.to_file(labels), self.grid.to_file(tumor.astype(np.float32)))
 
 
-def _preprocess(model: Model, files: CaseFiles, previous_stage: str | Path | None) -> tuple[Tensor, dict]:
+def _preprocess(model: Model, files: ImageFiles, previous_stage: str | Path | None) -> tuple[Tensor, dict]:
     """nnU-Net's preprocessing of a case for prediction; the previous stage's labels become further channels."""
     predictor = model.predictor
     plans, configuration = predictor.plans_manager, predictor.configuration_manager
@@ -99,11 +100,11 @@ def _preprocess(model: Model, files: CaseFiles, previous_stage: str | Path | Non
 
 def _previous(name: str, stage: str, folder: str | Path | None, dataset_json: dict) -> str:
     if folder is None:
-        raise ValueError(
+        raise UserError(
             f"The model is the second stage of a cascade: give the folder of the segmentations by {stage} with "
             "-prev_stage_predictions."
         )
     file = Path(folder) / f"{name}{dataset_json['file_ending']}"
     if not file.is_file():
-        raise ValueError(f"{file} does not exist: the cascade needs the segmentation of {name} by {stage}.")
+        raise UserError(f"{file} does not exist: the cascade needs the segmentation of {name} by {stage}.")
     return str(file)

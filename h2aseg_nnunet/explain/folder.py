@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from h2aseg_nnunet.errors import UserError
+
 RECORD = "explanation.json"
 """Written in every case's folder: by it a folder is known as ours."""
 
@@ -14,10 +16,10 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield a new folder beside `folder` that takes its place on success and is removed otherwise.
 
     Raises:
-        ValueError: If `folder` holds something else than an explanation.
+        UserError: If `folder` holds something else than an explanation.
     """
     if folder.exists() and not is_explained(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} exists and is no explanation: choose another output folder.")
+        raise UserError(f"{folder} exists and is no explanation: choose another output folder.")
     temporary = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)  # of a killed run
     temporary.mkdir(parents=True)

@@ -12,6 +12,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from numpy.typing import NDArray
 from SimpleITK import GetArrayFromImage, Image
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.orientation import like
 
 REORIENTED = "RAS"
@@ -27,13 +28,13 @@ class CaseGrid:
         properties: What nnU-Net's preprocessing noted about the case.
 
     Raises:
-        ValueError: If the dataset's reader knows no positions in space.
+        UserError: If the dataset's reader knows no positions in space.
     """
 
     def __init__(self, predictor: nnUNetPredictor, image: Image, properties: dict):
         reader = predictor.plans_manager.image_reader_writer_class
         if not issubclass(reader, (SimpleITKIO, NibabelIO, NibabelIOWithReorient)):
-            raise ValueError(f"The dataset is read by {reader.__name__}; h2aseg explain needs images in space: NIfTI.")
+            raise UserError(f"The dataset is read by {reader.__name__}; h2aseg explain needs images in space: NIfTI.")
         reorients = issubclass(reader, (SimpleITKIOWithReorient, NibabelIOWithReorient))
         self.image = image
         self._read = SimpleITK.DICOMOrient(image, REORIENTED) if reorients else image
@@ -83,7 +84,7 @@ class CaseGrid:
         index = [index_zyx[axis] for axis in self._plans.transpose_forward]
         box = self._properties["bbox_used_for_cropping"]
         if not all(low <= i < high for i, (low, high) in zip(index, box, strict=True)):
-            raise ValueError(f"Voxel {tuple(index_xyz)} lies in the empty margin that nnU-Net cuts off.")
+            raise UserError(f"Voxel {tuple(index_xyz)} lies in the empty margin that nnU-Net cuts off.")
         cropped_shape = self._properties["shape_after_cropping_and_before_resampling"]
         return tuple(
             (2 * (i - low) + 1) * extent // (2 * cropped)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.explain.sliding import ExplainingPredictor
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.network.readings import plain
@@ -55,15 +56,15 @@ def load_model(
         step_size: Of the sliding window, in patches.
 
     Raises:
-        ValueError: If files are missing, or the network is no H2ASeg.
+        UserError: If files are missing, or the network is no H2ASeg.
     """
     folder = Path(folder)
     fold = _find_fold(folder, fold, checkpoint)
     if not 0 < step_size <= 1:
-        raise ValueError(f"-step_size {step_size}: windows must overlap or touch, so at most 1 and more than 0.")
+        raise UserError(f"-step_size {step_size}: windows must overlap or touch, so at most 1 and more than 0.")
     device = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("-device cuda: torch finds no CUDA device here; use -device cpu.")
+        raise UserError("-device cuda: torch finds no CUDA device here; use -device cpu.")
     with contextlib.redirect_stdout(io.StringIO()):  # remarks on devices and searched folders
         predictor = ExplainingPredictor(
             tile_step_size=step_size,
@@ -74,7 +75,7 @@ def load_model(
         predictor.initialize_from_trained_model_folder(str(folder), (fold,), checkpoint)
     network = getattr(predictor.network, "_orig_mod", predictor.network)
     if not isinstance(network, H2ASeg):
-        raise ValueError(
+        raise UserError(
             f"{folder} was trained by {predictor.trainer_name}, whose network is {type(network).__name__}: h2aseg "
             "explain reads H2ASeg's weighting and attention, which no other network has. Give a model trained with "
             "-tr nnUNetTrainerH2ASeg."
@@ -87,11 +88,11 @@ def trained_folds(folder: Path, checkpoint: str) -> list[str]:
     """The folds of a model that have the checkpoint.
 
     Raises:
-        ValueError: If the folder is no model's.
+        UserError: If the folder is no model's.
     """
     missing = [name for name in ("dataset.json", "plans.json") if not (folder / name).is_file()]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"-m {folder}: {' and '.join(missing)} missing. Give the folder TRAINER__PLANS__CONFIGURATION of "
             "nnUNet_results that holds fold_0, ..."
         )
@@ -102,5 +103,5 @@ def _find_fold(folder: Path, fold: str | None, checkpoint: str) -> str:
     folds = trained_folds(folder, checkpoint)
     if not folds or (fold is not None and fold not in folds):
         wanted = "fold_*" if fold is None else f"fold_{fold}"
-        raise ValueError(f"{folder / wanted / checkpoint} does not exist; folds with that file: {folds or 'none'}.")
+        raise UserError(f"{folder / wanted / checkpoint} does not exist; folds with that file: {folds or 'none'}.")
     return fold if fold is not None else folds[0]

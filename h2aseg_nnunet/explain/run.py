@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from scipy.special import expit
 from SimpleITK import GetArrayFromImage
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.explain.album import Album, Cut
 from h2aseg_nnunet.explain.attribution import without
 from h2aseg_nnunet.explain.case import Case, Prediction
-from h2aseg_nnunet.explain.cases import find_cases
 from h2aseg_nnunet.explain.figures import draw_figures
 from h2aseg_nnunet.explain.folder import RECORD, is_explained, replacing_folder
 from h2aseg_nnunet.explain.model import Model
@@ -21,6 +21,7 @@ from h2aseg_nnunet.explain.sliding import Maps
 from h2aseg_nnunet.explain.voxel import default_voxel, given_voxel
 from h2aseg_nnunet.network.decoder import tumor_probability
 from h2aseg_nnunet.petct.images.orientation import like
+from h2aseg_nnunet.petct.nnunet.cases import find_cases
 
 
 class Settings(NamedTuple):
@@ -54,12 +55,12 @@ def explain(
         keep_finished: Leave explanations as they are, do what is missing.
 
     Raises:
-        ValueError: If something does not fit; the message says what.
+        UserError: If something does not fit; the message says what.
     """
     dataset = model.predictor.dataset_json
     cases = find_cases(Path(given), len(dataset["channel_names"]), dataset["file_ending"])
     if len(cases) > 1 and (settings.voxel_xyz is not None or settings.point_mm is not None):
-        raise ValueError(f"{given} holds {len(cases)} cases: --voxel and --point go with one, e.g. {cases[0].name}.")
+        raise UserError(f"{given} holds {len(cases)} cases: --voxel and --point go with one, e.g. {cases[0].name}.")
     folders = [Path(output) / files.name for files in cases]
     for files, folder in zip(cases, folders, strict=True):
         if keep_finished and is_explained(folder):
@@ -75,7 +76,7 @@ def explain_case(case: Case, folder: Path, settings: Settings = DEFAULTS) -> dic
     """Write the maps, figures and explanation.json of one case; returns what is in the latter.
 
     Raises:
-        ValueError: If the chosen voxel does not lie in the image.
+        UserError: If the chosen voxel does not lie in the image.
     """
     voxel = given_voxel(case.images[0], settings.voxel_xyz, settings.point_mm)
     if voxel is not None:

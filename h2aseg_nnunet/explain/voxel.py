@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from SimpleITK import Image
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.lesions import label_components, lesions
 from h2aseg_nnunet.petct.images.orientation import spacing_zyx_mm
 
@@ -32,10 +33,10 @@ def given_voxel(
     """The user's voxel, as an index or as a point; None if neither is given.
 
     Raises:
-        ValueError: If it lies outside the image, or both are given.
+        UserError: If it lies outside the image, or both are given.
     """
     if index_xyz is not None and point_mm is not None:
-        raise ValueError("Give --voxel or --point, not both.")
+        raise UserError("Give --voxel or --point, not both.")
     if index_xyz is not None:
         return _made(image, index_xyz, "given as --voxel")
     if point_mm is not None:
@@ -73,5 +74,5 @@ def _made(image: Image, index_xyz: Sequence[int], chosen: str) -> Voxel:
     index = tuple(int(i) for i in index_xyz)
     if not all(0 <= i < size for i, size in zip(index, image.GetSize(), strict=True)):
         size = " x ".join(map(str, image.GetSize()))
-        raise ValueError(f"The voxel {chosen}, {index}, lies outside the image of {size} voxels.")
+        raise UserError(f"The voxel {chosen}, {index}, lies outside the image of {size} voxels.")
     return Voxel(index, image.TransformIndexToPhysicalPoint(index), chosen)

@@ -1,35 +1,156 @@
-"""Writing files so that none ever exists half-written."""
+"""Files and folders of the tools: never half-written, never somebody else's, one process at a time."""
 
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from h2aseg_nnunet.errors import UserError
 
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `file` that becomes `file` on success and is removed otherwise."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary name beside `file` that becomes `file` on success and is removed otherwise.
+
+    Raises:
+        UserError: If the system refuses to write there, for instance because the disk is full.
+    """
     temporary = file.with_name(f".{file.name}")  # keeps the ending, from which writers choose the format
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, file)
+    except OSError as error:
+        if error.filename not in (None, str(temporary), str(file.parent)):
+            raise  # of another file, which the block reads
+        raise UserError(f"{file} cannot be written: {error.strerror or error}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists() or temporary.is_symlink():
+            temporary.unlink()
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write UTF-8."""
+    with replacing(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(file: Path, content: Any) -> None:
     """Write JSON; NaN becomes null."""
-    with replacing(file) as temporary:
-        text = json.dumps(_without_nan(content), indent=2, allow_nan=False, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(file, as_json(content))
+
+
+def as_json(content: Any) -> str:
+    """Return indented JSON, in which NaN is null, with a newline at its end."""
+    return json.dumps(_without_nan(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def read_json(file: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        UserError: If the file is missing or not JSON.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise UserError(f"{file} is not valid JSON: {error}. Correct it, or write it again.") from error
+
+
+def read_own_json(file: Path) -> dict[str, Any] | None:
+    """Read a JSON object that one of our commands wrote; None if there is none, or somebody else wrote the file."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def require_own(file: Path, is_own: Callable[[Path], bool], kind: str) -> None:
+    """Make sure, before anything is computed, that writing `file` would replace nothing but an earlier output.
+
+    Args:
+        file: The output to be written.
+        is_own: Whether an existing file was written by the same command.
+        kind: What the command writes, with its article, for the message: "an evaluation".
+
+    Raises:
+        UserError: If `file` exists and is something else.
+    """
+    if file.exists() and not (file.is_file() and is_own(file)):
+        raise UserError(f"{file} exists and is not {kind}: it is left as it is. Choose another name.")
+
+
+class OutputFolder(NamedTuple):
+    """A folder that holds nothing but one command's output, known by a file of settings in it.
+
+    Attributes:
+        path: The folder.
+        mark: Name of the file of settings.
+        kind: What the folder holds, with its article, for messages: "a report".
+    """
+
+    path: Path
+    mark: str
+    kind: str
+
+    def settings(self) -> dict[str, Any] | None:
+        """Return the settings of the earlier run that made the folder; None if none did."""
+        return read_own_json(self.path / self.mark)
+
+    def require_own(self) -> dict[str, Any] | None:
+        """Return the settings of an earlier run, or None for a new or empty folder.
+
+        Raises:
+            UserError: If the folder holds something else.
+        """
+        earlier = self.settings()
+        if earlier is None and self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UserError(f"{self.path} exists and is not {self.kind}: choose a new or empty folder.")
+        return earlier
+
+    def claim(self, settings: Mapping[str, Any]) -> None:
+        """Mark the folder with the settings, or make sure that an earlier run had the same.
+
+        Raises:
+            UserError: If the folder holds something else, or the settings differ; the message names them.
+        """
+        earlier = self.require_own()
+        if earlier is None:
+            write_json(self.path / self.mark, dict(settings))
+            return
+        now = json.loads(as_json(dict(settings)))
+        changed = [f"{key} {earlier.get(key)!r}, now {now.get(key)!r}" for key in now if earlier.get(key) != now[key]]
+        if changed:
+            raise UserError(
+                f"{self.path} holds {self.kind} with other settings ({'; '.join(changed)}): choose another folder."
+            )
+
+
+@contextmanager
+def exclusively(file: Path) -> Iterator[None]:
+    """Hold `file` as a lock while the block runs; the system lets it go when the process ends, however it ends.
+
+    Raises:
+        UserError: If another process holds it.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(file, timeout=0):
+            yield
+    except Timeout as error:
+        raise UserError(f"another process works in {file.parent} at the moment: let it end.") from error
 
 
 def _without_nan(value: Any) -> Any:
-    """NaN as None: JSON has no NaN, and strict readers refuse it."""
+    """Replace NaN by None: JSON has no NaN, and strict readers refuse it."""
     if isinstance(value, Mapping):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

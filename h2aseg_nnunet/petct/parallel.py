@@ -4,45 +4,55 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
 
 import SimpleITK
 
+from h2aseg_nnunet.errors import UserError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+QUEUED = 2
+"""Items that wait for a process: large ones, such as the logits of a whole body, must not pile up."""
+
 
 def in_parallel(
-    work: Callable[[Item], Result], items: Sequence[Item], num_processes: int
+    work: Callable[[Item], Result], items: Iterable[Item], num_processes: int
 ) -> Generator[tuple[Item, Result], None, None]:
     """Yield each item with what `work` makes of it, as it is finished.
+
+    Items are taken in this process, and only when a process will soon be free: a generator may compute them.
 
     Args:
         work: A function of a module, since other processes must find it.
         items: What to work on.
-        num_processes: At most so many at a time; 1 stays in this process.
+        num_processes: Maximum number of processes; 1 stays in this process.
 
     Raises:
-        RuntimeError: If a process is killed.
+        UserError: If a process is killed.
     """
-    num_processes = min(num_processes, len(items))
     if num_processes <= 1:
         yield from ((item, work(item)) for item in items)
         return
     context = multiprocessing.get_context("spawn")  # ITK's threads do not survive a fork
     others = multiprocessing.active_children()
     with ProcessPoolExecutor(num_processes, context, _start_worker, (num_processes,)) as pool:
-        with _ctrl_c_ignored():  # workers start here and inherit it: Ctrl-C is the main process's alone
-            waiting = {pool.submit(work, item): item for item in items}
+        waiting: dict[Future[Result], Item] = {}
         try:
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
+            for item in items:
+                with _ctrl_c_ignored():  # workers start here and inherit it: Ctrl-C is the main process's alone
+                    waiting[pool.submit(work, item)] = item
+                while len(waiting) >= num_processes + QUEUED:
+                    yield from _finished(waiting)
+            while waiting:
+                yield from _finished(waiting)
         except BrokenProcessPool as error:
-            raise RuntimeError(
+            raise UserError(
                 "A process was killed, most likely for want of memory. Run the same command again "
                 "with fewer processes (-np)."
             ) from error
@@ -51,6 +61,13 @@ def in_parallel(
             for worker in set(multiprocessing.active_children()).difference(others):
                 worker.terminate()
             raise
+
+
+def _finished(waiting: dict[Future[Result], Item]) -> Iterator[tuple[Item, Result]]:
+    """Wait until something is finished; take it off the list and yield it."""
+    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+    for future in done:
+        yield waiting.pop(future), future.result()
 
 
 @contextmanager

@@ -1,29 +1,34 @@
-"""Paired differences of cases. A case is the unit: its values from several seeds are averaged before."""
+"""Summaries of cases and their paired differences.
+
+A case is the unit: its values from several seeds are averaged before. Any order of the cases gives the same figures.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-from h2aseg_nnunet.petct.evaluate.aggregate import summarize
+RESAMPLES = 2000
+INTERVAL_PERCENT = (2.5, 97.5)
 
 Cases = Mapping[str, float]
 
 
 class Difference(NamedTuple):
-    """Of a trainer from the reference trainer, over the cases in which both have a value.
+    """Differences of a trainer from the reference trainer, over the cases in which both have a value.
 
     Attributes:
-        mean: Trainer minus reference.
-        median: As well.
-        interval_95: Of the mean, percentile bootstrap over cases.
-        num_cases: How many have a value from both.
-        larger: Cases in which the trainer's value is larger than the reference's.
-        smaller: Cases in which it is smaller.
-        wilcoxon_p: Two-sided signed-rank test.
-        holm_p: Corrected for the number of trainers that are compared with the reference.
+        mean: Mean of trainer minus reference.
+        median: Median of trainer minus reference.
+        interval_95: 95 % interval of the mean, by percentile bootstrap over cases.
+        num_cases: Number of cases that have a value from both.
+        larger: Number of cases in which the trainer's value is larger than the reference's.
+        smaller: Number of cases in which the trainer's value is smaller.
+        wilcoxon_p: p of the two-sided signed-rank test.
+        holm_p: The same p, corrected for the number of trainers that are compared with the reference.
     """
 
     mean: float
@@ -34,6 +39,42 @@ class Difference(NamedTuple):
     smaller: int
     wilcoxon_p: float
     holm_p: float = math.nan
+
+
+def summarize(values: Sequence[float], seed: int = 0) -> dict[str, Any]:
+    """Mean and median of the values that are defined, and how many are not.
+
+    Args:
+        values: One value per case; NaN where undefined.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        `mean`, `median`, `interval_95` of the mean (percentile bootstrap over cases), and the number of cases
+        `undefined`. All but the number are NaN if no value is defined.
+    """
+    column = np.asarray(values, np.float64)
+    defined = np.sort(column[~np.isnan(column)])  # any order of the cases gives the same sums and draws
+    undefined = len(column) - len(defined)
+    if not len(defined):
+        return {"mean": math.nan, "median": math.nan, "interval_95": [math.nan, math.nan], "undefined": undefined}
+    means = draw_resamples(len(defined), seed) @ defined / len(defined)
+    return {
+        "mean": float(defined.mean()),
+        "median": float(np.median(defined)),
+        "interval_95": interval(means),
+        "undefined": undefined,
+    }
+
+
+def draw_resamples(num_cases: int, seed: int) -> NDArray:
+    """Return how often each bootstrap resample draws each case: (RESAMPLES, num_cases)."""
+    return np.random.default_rng(seed).multinomial(num_cases, np.full(num_cases, 1 / num_cases), RESAMPLES)
+
+
+def interval(values: NDArray) -> list[float]:
+    """Return the central 95 % of the resamples in which the value is defined."""
+    defined = values[~np.isnan(values)]
+    return np.percentile(defined, INTERVAL_PERCENT).tolist() if len(defined) else [math.nan, math.nan]
 
 
 def case_means(runs: Sequence[Cases]) -> dict[str, float]:

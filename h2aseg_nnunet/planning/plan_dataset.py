@@ -9,6 +9,7 @@ from nnunetv2.utilities.dataset_name_id_conversion import convert_id_to_dataset_
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from h2aseg_nnunet import trainer as own_trainers
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.planning.planner import H2ASegPlanner
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg
 
@@ -37,12 +38,12 @@ def plan_dataset(
         RuntimeError: If nnU-Net knows no such dataset or trainer, or one of its folders is not set.
     """
     if gpu_memory_target_gb <= 0:
-        raise ValueError(f"-gpu_memory_target {gpu_memory_target_gb:g}: expected the card's memory in GB, above 0.")
+        raise UserError(f"-gpu_memory_target {gpu_memory_target_gb:g}: expected the card's memory in GB, above 0.")
     trainer = _find_trainer(trainer_name)
     dataset = convert_id_to_dataset_name(dataset_id)
     description = Path(nnUNet_raw, dataset, "dataset.json")
     if not description.is_file():
-        raise ValueError(f"{description} does not exist: planning reads the raw dataset. Is nnUNet_raw right?")
+        raise UserError(f"{description} does not exist: planning reads the raw dataset. Is nnUNet_raw right?")
     extract_fingerprint_dataset(dataset_id, num_processes=num_processes, clean=False, verbose=False)
     plans_name = f"{trainer_name.replace('Trainer', '')}Plans_{gpu_memory_target_gb:g}G"
     planner = H2ASegPlanner(
@@ -60,5 +61,5 @@ def _find_trainer(name: str) -> type[nnUNetTrainerH2ASeg]:
     """The plugin's own at once; others by nnU-Net's search, which imports all of its trainers."""
     trainer = getattr(own_trainers, name, None) or recursive_find_trainer_class_by_name(name)
     if not issubclass(trainer, nnUNetTrainerH2ASeg):
-        raise ValueError(f"-tr {name}: no H2ASeg trainer; nnUNetv2_plan_experiment plans for stock networks.")
+        raise UserError(f"-tr {name}: no H2ASeg trainer; nnUNetv2_plan_experiment plans for stock networks.")
     return trainer

@@ -8,6 +8,7 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.planning.memory import training_step_bytes
 from h2aseg_nnunet.trainer.h2aseg_trainer import nnUNetTrainerH2ASeg
 
@@ -85,7 +86,7 @@ class H2ASegPlanner(ExperimentPlanner):
         planned = plans["configurations"]
         missing = sorted(self.configurations - planned.keys())
         if missing:
-            raise ValueError(
+            raise UserError(
                 f"{self.dataset_name} has no configuration {', '.join(missing)}: nnU-Net planned {', '.join(planned)} "
                 "(a low resolution only where 3d_fullres patches see too little of an image). Adapt -c."
             )
@@ -110,7 +111,7 @@ class H2ASegPlanner(ExperimentPlanner):
         """
         patch = _extents(patch_size)
         if arch_kwargs["n_stages"] < 2:
-            raise ValueError(
+            raise UserError(
                 f"A memory target of {self.UNet_vram_target_GB:g} GB is too small: patches were tried down to "
                 f"{' x '.join(map(str, patch))}, which leaves no second stage. Raise -gpu_memory_target."
             )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import CT, PET, StreamChannels, assign_channels
 from h2aseg_nnunet.petct.check.findings import Finding
 
@@ -31,13 +32,13 @@ class Declared(NamedTuple):
 def read_dataset_json(file: Path) -> dict[str, Any]:
     """Raises ValueError if the file is missing or no JSON object."""
     if not file.is_file():
-        raise ValueError(f"{file} is missing: nnU-Net needs it to know the channels, labels and file ending.")
+        raise UserError(f"{file} is missing: nnU-Net needs it to know the channels, labels and file ending.")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{file} is not valid JSON: {error}. Correct it, or write it again.") from error
+        raise UserError(f"{file} is not valid JSON: {error}. Correct it, or write it again.") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{file} holds a {type(content).__name__}, expected was an object with {', '.join(REQUIRED)}.")
+        raise UserError(f"{file} holds a {type(content).__name__}, expected was an object with {', '.join(REQUIRED)}.")
     return content
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.check.files import Case
 from h2aseg_nnunet.petct.check.findings import Finding, Severity
 from h2aseg_nnunet.petct.images.grids import Grid
@@ -18,20 +19,20 @@ def read_grid(file: Path) -> Grid:
     """Size, spacing, origin and direction from the header.
 
     Raises:
-        ValueError: If the file is empty, no image, or no scalar volume with three axes.
+        UserError: If the file is empty, no image, or no scalar volume with three axes.
     """
     if file.stat().st_size == 0:
-        raise ValueError("the file is empty")
+        raise UserError("the file is empty")
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(file))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ").replace(f'"{file}"', "it")
-        raise ValueError(f"the header cannot be read ({reason.strip()})") from error
+        raise UserError(f"the header cannot be read ({reason.strip()})") from error
     if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
         components = reader.GetNumberOfComponents()
-        raise ValueError(f"it has {reader.GetDimension()} axes and {components} values per voxel, not one volume")
+        raise UserError(f"it has {reader.GetDimension()} axes and {components} values per voxel, not one volume")
     return Grid(reader.GetSize(), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
 
 

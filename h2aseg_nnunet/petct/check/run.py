@@ -7,6 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.check.case import CaseResult, check_case
 from h2aseg_nnunet.petct.check.dataset_json import Declared, check_dataset_json, check_num_training, read_dataset_json
 from h2aseg_nnunet.petct.check.files import NAMES_IN_A_MESSAGE, Case, cases_in
@@ -26,7 +27,7 @@ def check_raw_dataset(dataset: str, num_processes: int = DEFAULT_PROCESSES) -> O
         num_processes: Cases that are read at a time.
 
     Raises:
-        ValueError: If there is no such dataset, or its dataset.json is missing or no JSON.
+        UserError: If there is no such dataset, or its dataset.json is missing or no JSON.
     """
     root = raw_dataset(dataset)
     content = read_dataset_json(root / DESCRIPTION)
@@ -60,11 +61,11 @@ def check_inputs(
         num_processes: Cases that are read at a time.
 
     Raises:
-        ValueError: If the folder or `dataset_json` does not exist.
+        UserError: If the folder or `dataset_json` does not exist.
     """
     root = Path(folder).absolute()
     if not root.is_dir():
-        raise ValueError(f"{root} is no folder. Give the folder of the images, case_0000.nii.gz, case_0001.nii.gz ...")
+        raise UserError(f"{root} is no folder. Give the folder of the images, case_0000.nii.gz, case_0001.nii.gz ...")
     candidates = [Path(dataset_json)] if dataset_json else [root / DESCRIPTION, root.parent / DESCRIPTION]
     file = next((file for file in candidates if dataset_json or file.is_file()), None)
     content = read_dataset_json(file) if file else PLAIN
@@ -81,18 +82,18 @@ def raw_dataset(dataset: str) -> Path:
     """The folder of a raw dataset, by number or name.
 
     Raises:
-        ValueError: If nnUNet_raw is not set, or does not hold exactly one such dataset.
+        UserError: If nnUNet_raw is not set, or does not hold exactly one such dataset.
     """
     from nnunetv2.paths import nnUNet_raw
 
     if not nnUNet_raw.get():
-        raise ValueError("nnUNet_raw is not set. Name nnU-Net's folder of raw datasets: export nnUNet_raw=/path/to/it")
+        raise UserError("nnUNet_raw is not set. Name nnU-Net's folder of raw datasets: export nnUNet_raw=/path/to/it")
     raw = Path(nnUNet_raw.require()).absolute()
     pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdecimal() else dataset
     found = sorted(folder for folder in raw.glob(pattern) if folder.is_dir()) if dataset else []
     if len(found) != 1:
         names = ", ".join(folder.name for folder in found) or "none"
-        raise ValueError(f"{raw} should hold one dataset {pattern}, but there is {names}. Give -d a number or a name.")
+        raise UserError(f"{raw} should hold one dataset {pattern}, but there is {names}. Give -d a number or a name.")
     return found[0]
 
 

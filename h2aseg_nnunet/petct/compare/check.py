@@ -15,6 +15,7 @@ from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_datas
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.compare.runs import Run
 from h2aseg_nnunet.petct.files import replacing
 
@@ -24,7 +25,7 @@ def dataset_name(dataset: str) -> str:
 
     Raises:
         RuntimeError: If nnU-Net knows none, or its folders are not set.
-        ValueError: If it is neither.
+        UserError: If it is neither.
     """
     nnUNet_preprocessed.require()
     return str(maybe_convert_to_dataset_name(dataset))
@@ -37,21 +38,21 @@ def check_runs(runs: Sequence[Run]) -> list[dict[str, list[str]]]:
     would all write the file.
 
     Raises:
-        ValueError: If plans, preprocessed data or a fold are missing, or the dataset has an ignore label.
+        UserError: If plans, preprocessed data or a fold are missing, or the dataset has an ignore label.
         RuntimeError: If nnU-Net finds no trainer of a name.
     """
     dataset = Path(nnUNet_preprocessed, runs[0].dataset)
     if not (dataset / "dataset.json").is_file():
-        raise ValueError(f"{dataset} holds no preprocessed dataset: run nnUNetv2_plan_and_preprocess first.")
+        raise UserError(f"{dataset} holds no preprocessed dataset: run nnUNetv2_plan_and_preprocess first.")
     if "ignore" in json.loads((dataset / "dataset.json").read_text())["labels"]:
-        raise ValueError(f"{runs[0].dataset} has an ignore label, which AutoPET's metrics do not know.")
+        raise UserError(f"{runs[0].dataset} has an ignore label, which AutoPET's metrics do not know.")
     for run in {(run.trainer, run.plans): run for run in runs}.values():
         data = _check_plans(dataset, run)
         _check_trainer(run.trainer)
     splits = _splits(dataset / "splits_final.json", data)
     beyond = [run.fold for run in runs if not 0 <= run.fold < len(splits)]
     if beyond:
-        raise ValueError(f"fold {beyond[0]} does not exist: splits_final.json in {dataset} has {len(splits)} folds.")
+        raise UserError(f"fold {beyond[0]} does not exist: splits_final.json in {dataset} has {len(splits)} folds.")
     return splits
 
 
@@ -67,21 +68,21 @@ def _check_plans(dataset: Path, run: Run) -> Path:
     file = dataset / f"{run.plans}.json"
     if not file.is_file():
         there = sorted(path.stem for path in dataset.glob("*.json") if "configurations" in path.read_text())
-        raise ValueError(f"{file} does not exist: plan first, or name one of {', '.join(there)}.")
+        raise UserError(f"{file} does not exist: plan first, or name one of {', '.join(there)}.")
     plans = PlansManager(str(file))
     if run.configuration not in plans.available_configurations:
-        raise ValueError(
+        raise UserError(
             f"{file} has no configuration {run.configuration}, only {', '.join(plans.available_configurations)}."
         )
     data = dataset / plans.get_configuration(run.configuration).data_identifier
     if not data.is_dir():
-        raise ValueError(
+        raise UserError(
             f"{data} does not exist: nnUNetv2_preprocess -d {run.dataset} -plans_name {run.plans} "
             f"-c {run.configuration} makes it."
         )
     used = run.model / "plans.json"  # nnU-Net's copy of what it trained with
     if used.is_file() and _differ(used, file):
-        raise ValueError(
+        raise UserError(
             f"{run.model} was trained with other plans than {file} has now: choose another folder with -o, or move "
             "it away."
         )

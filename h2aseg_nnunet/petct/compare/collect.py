@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.compare.runs import Run, is_finished, read_record
-from h2aseg_nnunet.petct.evaluate.aggregate import summarize
-from h2aseg_nnunet.petct.statistics import Difference, case_means, describe, holm, paired_differences
+from h2aseg_nnunet.petct.statistics import Difference, case_means, describe, holm, paired_differences, summarize
 
 MEASURES = ("dice", "false_positive_volume_ml", "false_negative_volume_ml")
 COSTS = ("parameters", "seconds_per_iteration", "peak_memory_bytes")
@@ -96,10 +96,10 @@ def collect(runs: Sequence[Run], parts: Sequence[Part], missing: Mapping[str, Pa
         missing: Name and log of what has not.
 
     Raises:
-        ValueError: If nothing is finished, or a part is of other cases than expected.
+        UserError: If nothing is finished, or a part is of other cases than expected.
     """
     if not parts:
-        raise ValueError("no run is finished: there is nothing to compare.")
+        raise UserError("no run is finished: there is nothing to compare.")
     labels = label_models(runs)
     values: dict[str, dict[Key, dict[str, dict[str, float]]]] = {label: {} for label in labels.values()}
     for part in parts:
@@ -129,7 +129,7 @@ def label_models(runs: Sequence[Run]) -> dict[str, str]:
 def _read_cases(part: Part) -> dict[str, dict[str, float]]:
     cases = json.loads(part.evaluation.read_text(encoding="utf-8"))["cases"]
     if set(cases) != set(part.expected):
-        raise ValueError(
+        raise UserError(
             f"{part.evaluation} has other cases than fold {part.folds} or the held-out folder has now: choose another "
             f"folder with -o, or move {part.evaluation.parent} away."
         )

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.compare.runs import Run, is_finished
-from h2aseg_nnunet.petct.evaluate.pairing import images_in, listing
+from h2aseg_nnunet.petct.nnunet.cases import images_in
 
 
 class HeldOut(NamedTuple):
@@ -89,12 +90,12 @@ def make_ensembles(runs: Sequence[Run], heldout: HeldOut) -> list[Ensemble]:
     """An ensemble for every model and seed.
 
     Raises:
-        ValueError: If a folder is missing, a reference has no image, or predictions of other images are in the way.
+        UserError: If a folder is missing, a reference has no image, or predictions of other images are in the way.
     """
     cases = {name.rpartition("_")[0] for name in images_in(Path(heldout.images))}
     absent = sorted(images_in(Path(heldout.references)).keys() - cases)
     if absent:
-        raise ValueError(
+        raise UserError(
             f"{heldout.images} lacks the images of {listing(absent)}, which have references in {heldout.references}."
         )
     groups: dict[Path, list[Run]] = {}
@@ -114,7 +115,7 @@ def _check_images(ensemble: Ensemble) -> None:
         return
     images = json.loads(record.read_text(encoding="utf-8"))["list_of_lists_or_source_folder"]
     if Path(images).resolve() != Path(ensemble.heldout.images).resolve():
-        raise ValueError(
+        raise UserError(
             f"{ensemble.folder} holds predictions of {images}, not of {ensemble.heldout.images}: rename the folder of "
             "images or the one above it, or move the predictions away."
         )

@@ -14,7 +14,7 @@ def carry_out(ensemble: Ensemble) -> None:
     """Predict with nnUNetv2_predict's default settings, but for mirroring, and evaluate.
 
     Raises:
-        ValueError: If the device is missing, or a prediction or reference cannot be evaluated.
+        UserError: If the device is missing, or a prediction or reference cannot be evaluated.
     """
     run = ensemble.runs[0]
     device = choose_device(run.device)

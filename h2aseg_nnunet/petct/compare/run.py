@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.compare.check import check_runs
 from h2aseg_nnunet.petct.compare.collect import Comparison, Part, collect
 from h2aseg_nnunet.petct.compare.execute import Failure, execute_all
 from h2aseg_nnunet.petct.compare.heldout import Ensemble, HeldOut, is_predicted, is_trained, make_ensembles
 from h2aseg_nnunet.petct.compare.runs import Run, is_finished
 from h2aseg_nnunet.petct.compare.text import check_outputs, write
-from h2aseg_nnunet.petct.evaluate.pairing import images_in
+from h2aseg_nnunet.petct.nnunet.cases import images_in
 
 
 class Outcome(NamedTuple):
@@ -26,7 +27,7 @@ def commands(runs: Sequence[Run]) -> list[str]:
     """A command for each run that is not finished; they may run at the same time.
 
     Raises:
-        ValueError, RuntimeError: See `check_runs` and `is_finished`.
+        UserError: See `check_runs` and `is_finished`.
     """
     check_runs(runs)
     return [shlex.join(["h2aseg", *run.arguments()]) for run in runs if not is_finished(run)]
@@ -42,10 +43,10 @@ def compare(runs: Sequence[Run], only: str | None = None, heldout: HeldOut | Non
             validation cases.
 
     Raises:
-        ValueError, RuntimeError: See `check_runs`, `check_outputs`, `is_finished`, `make_ensembles` and `collect`.
+        UserError: See `check_runs`, `check_outputs`, `is_finished`, `make_ensembles` and `collect`.
     """
     if only != "runs" and len({run.model.name for run in runs}) < 2:
-        raise ValueError("name at least two trainers to compare; --only runs carries out the runs of one.")
+        raise UserError("name at least two trainers to compare; --only runs carries out the runs of one.")
     files = Path(runs[0].folder, f"compare_{heldout.label}" if heldout else "compare")
     check_outputs(files, runs[0])
     splits = check_runs(runs)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.files import replacing
 
 
@@ -108,19 +109,19 @@ def make_runs(entries: Sequence[str], default_plans: str, folds: Sequence[int], 
         shared: The other attributes of `Run`.
 
     Raises:
-        ValueError: If something is named twice, an entry is malformed, or a number is too small.
+        UserError: If something is named twice, an entry is malformed, or a number is too small.
     """
     models = [_split(entry, default_plans) for entry in entries]
     for what, values in (("trainer", models), ("fold", folds), ("seed", seeds)):
         twice = [value for value in values if list(values).count(value) > 1]
         if twice:
-            raise ValueError(f"the {what} {twice[0]} is named twice.")
+            raise UserError(f"the {what} {twice[0]} is named twice.")
     for what, value, least in (
         *(("seed", seed, 0) for seed in seeds),
         *((f"number of {key}", shared[key], 1) for key in ("epochs", "iterations", "val_iterations", "processes")),
     ):
         if value < least:
-            raise ValueError(f"the {what} must be {least} or more, not {value}.")
+            raise UserError(f"the {what} must be {least} or more, not {value}.")
     return [
         Run(trainer=trainer, plans=plans, fold=fold, seed=seed, **shared)
         for seed in seeds
@@ -132,7 +133,7 @@ def make_runs(entries: Sequence[str], default_plans: str, folds: Sequence[int], 
 def _split(entry: str, default_plans: str) -> tuple[str, str]:
     trainer, _, plans = entry.partition(":")
     if not trainer or ":" in plans or (":" in entry and not plans):
-        raise ValueError(f"{entry!r} should be TRAINER or TRAINER:PLANS, e.g. nnUNetTrainer:nnUNetResEncUNetMPlans.")
+        raise UserError(f"{entry!r} should be TRAINER or TRAINER:PLANS, e.g. nnUNetTrainer:nnUNetResEncUNetMPlans.")
     return trainer, plans or default_plans
 
 
@@ -140,7 +141,7 @@ def read_record(run: Run) -> dict[str, Any]:
     """What the run has written about itself so far; empty before its start.
 
     Raises:
-        ValueError: If a run with other settings lies there.
+        UserError: If a run with other settings lies there.
     """
     if not run.record.is_file():
         return {}
@@ -148,7 +149,7 @@ def read_record(run: Run) -> dict[str, Any]:
     differing = {key: found for key, found in record["schedule"].items() if found != run.schedule[key]}
     if differing:
         found = ", ".join(f"{key} {value} (now {run.schedule[key]})" for key, value in differing.items())
-        raise ValueError(f"{run.fold_folder} holds a run with {found}: choose another folder with -o, or move it away.")
+        raise UserError(f"{run.fold_folder} holds a run with {found}: choose another folder with -o, or move it away.")
     return record
 
 
@@ -162,6 +163,6 @@ def is_finished(run: Run) -> bool:
     """Whether the run is trained, validated and evaluated.
 
     Raises:
-        ValueError: If a run with other settings lies there.
+        UserError: If a run with other settings lies there.
     """
     return bool(read_record(run)) and run.evaluation.is_file()

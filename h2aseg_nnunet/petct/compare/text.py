@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from h2aseg_nnunet import __version__
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.compare.collect import MEASURES, Comparison
 from h2aseg_nnunet.petct.compare.figure import draw
 from h2aseg_nnunet.petct.compare.heldout import HeldOut
@@ -32,7 +33,7 @@ def check_outputs(files: Path, run: Run) -> None:
         run: Any of the comparison.
 
     Raises:
-        ValueError: If not.
+        UserError: If not.
     """
     there = [file for file in (_with(files, ending) for ending in ENDINGS) if file.exists()]
     if not there:
@@ -41,9 +42,9 @@ def check_outputs(files: Path, run: Run) -> None:
         about = json.loads(_with(files, ".json").read_text(encoding="utf-8"))["about"]
         found = about["dataset"], about["configuration"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(f"{there[0]} is of no comparison: choose another folder with -o.") from None
+        raise UserError(f"{there[0]} is of no comparison: choose another folder with -o.") from None
     if found != (run.dataset, run.configuration):
-        raise ValueError(f"{there[0]} is a comparison on {' '.join(found)}: choose another folder with -o.")
+        raise UserError(f"{there[0]} is a comparison on {' '.join(found)}: choose another folder with -o.")
 
 
 def write(comparison: Comparison, runs: Sequence[Run], files: Path, heldout: HeldOut | None = None) -> str:

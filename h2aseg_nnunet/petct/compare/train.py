@@ -16,12 +16,12 @@ from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoi
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from h2aseg_nnunet import __version__
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.compare.costs import CostMeter
 from h2aseg_nnunet.petct.compare.runs import Run, read_record, write_record
 from h2aseg_nnunet.petct.evaluate import table
 from h2aseg_nnunet.petct.evaluate.run import Settings, evaluate_folders
-from h2aseg_nnunet.petct.exclusive import exclusively
-from h2aseg_nnunet.petct.files import replacing
+from h2aseg_nnunet.petct.files import exclusively, replacing
 from h2aseg_nnunet.petct.nnunet.seeding import seed_all, seed_batches
 
 
@@ -29,7 +29,7 @@ def carry_out(run: Run) -> None:
     """Train, validate and evaluate, or go on where a killed process left off.
 
     Raises:
-        ValueError: If a run with other settings lies there, or the device is missing.
+        UserError: If a run with other settings lies there, or the device is missing.
     """
     device = choose_device(run.device)
     record = read_record(run) or {"schedule": run.schedule}
@@ -91,12 +91,12 @@ def choose_device(name: str) -> torch.device:
     """As nnUNetv2_train sets it up; auto is a CUDA GPU if there is one.
 
     Raises:
-        ValueError: If there is no such device here.
+        UserError: If there is no such device here.
     """
     name = name if name != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available[name]:
-        raise ValueError(f"torch sees no {name} device here: choose -device cpu, or run where there is one.")
+        raise UserError(f"torch sees no {name} device here: choose -device cpu, or run where there is one.")
     if name == "cuda":
         torch.set_num_threads(1)  # more do not help where a GPU computes
         torch.backends.cudnn.benchmark = True

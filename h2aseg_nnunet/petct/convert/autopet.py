@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.convert.plan import Case, Plan, source_folder
 from h2aseg_nnunet.petct.convert.raw_dataset import read_json
 
@@ -14,7 +15,7 @@ def plan(source: str | Path) -> Plan:
     """The cases of an AutoPET folder, whichever of the two layouts it has.
 
     Raises:
-        ValueError: If it has neither.
+        UserError: If it has neither.
     """
     source = source_folder(source)
     studies = [folder for pattern in ("PETCT_*/*/", "*/PETCT_*/*/") for folder in sorted(source.glob(pattern))]
@@ -22,7 +23,7 @@ def plan(source: str | Path) -> Plan:
         return _plan_challenge_three(source)
     if studies:
         return _plan_release(source, [folder for folder in studies if folder.is_dir()])
-    raise ValueError(
+    raise UserError(
         f"{source} has neither PETCT_<id>/<study>/ folders with CTres, SUV and SEG.nii.gz (AutoPET I and II) nor "
         "imagesTr and labelsTr (AutoPET III and later)."
     )
@@ -40,7 +41,7 @@ def _plan_release(source: Path, studies: list[Path]) -> Plan:
         else:
             cases.append(Case(name, patient=study.parent.name, ct=ct, pet=pet, label=label))
     if not cases:
-        raise ValueError(
+        raise UserError(
             f"None of the {len(studies)} studies in {source} has CTres.nii.gz, SUV.nii.gz and SEG.nii.gz. If it is the "
             "DICOM release, convert it to NIfTI with the challenge's script first."
         )

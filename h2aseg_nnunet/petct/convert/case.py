@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import SimpleITK
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.convert.plan import Case, Options
 from h2aseg_nnunet.petct.convert.raw_dataset import FILE_ENDING, RawFolder
 from h2aseg_nnunet.petct.files import replacing
@@ -117,7 +118,7 @@ def _require_one_grid(case: Case, images: dict[str, SimpleITK.Image]) -> None:
     ct = Grid.of(images["ct"])
     for role, image in images.items():
         if image.GetSize() != ct.size or Grid.of(image).start_of(ct) is None:
-            raise ValueError(f"{case.sources[role]} is not on the grid of {case.ct}, as it is in this collection.")
+            raise UserError(f"{case.sources[role]} is not on the grid of {case.ct}, as it is in this collection.")
 
 
 def _common_grid(case: Case, images: dict[str, SimpleITK.Image], options: Options) -> Grid:
@@ -131,13 +132,13 @@ def _lesions(source: SimpleITK.Image, label: SimpleITK.Image, labels: Sequence[s
     """Volumes before and after, and what has been lost.
 
     Raises:
-        ValueError: If the source has lesions and all lie outside the converted region.
+        UserError: If the source has lesions and all lie outside the converted region.
     """
     before, after = _voxel_counts(source, len(labels)), _voxel_counts(label, len(labels))
     outside, total = _voxels_outside(source, Grid.of(label)), before.sum()
     before_ml, after_ml = before * _voxel_ml(source), after * _voxel_ml(label)
     if outside and outside == total:
-        raise ValueError(f"All {before_ml.sum():.2f} ml of the label lie outside the region converted.")
+        raise UserError(f"All {before_ml.sum():.2f} ml of the label lie outside the region converted.")
     warnings = []
     if outside:
         share = f"{outside * _voxel_ml(source):.2f} of {before_ml.sum():.2f} ml of the label"
@@ -182,4 +183,4 @@ def _write(image: SimpleITK.Image, target: Path) -> None:
         try:
             check_nifti(temporary)  # ITK does not notice a full disk
         except ValueError as error:
-            raise OSError(f"{target} could not be written completely; is the disk full? {error}") from error
+            raise UserError(f"{target} could not be written completely; is the disk full? {error}") from error

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from h2aseg_nnunet.petct.convert.csv_table import read_table
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.convert.plan import Box, Case, Plan, source_folder
+from h2aseg_nnunet.petct.tables import read_csv
 
 REFERENCE = "HECKTOR challenge, https://hecktor.grand-challenge.org"
 BOX_COLUMNS = ("x1", "y1", "z1", "x2", "y2", "z2")
@@ -18,7 +19,7 @@ def plan(source: str | Path, bounding_boxes: str | Path | None = None) -> Plan:
         bounding_boxes: HECKTOR 2021's table of the regions that count: PatientID, x1, x2, y1, y2, z1, z2 in mm.
 
     Raises:
-        ValueError: If there is no CT, a patient is there twice, or the table cannot be read.
+        UserError: If there is no CT, a patient is there twice, or the table cannot be read.
     """
     source = source_folder(source)
     labels: tuple[str, ...]
@@ -27,7 +28,7 @@ def plan(source: str | Path, bounding_boxes: str | Path | None = None) -> Plan:
     elif cts := sorted(source.rglob("[!.]*_ct.nii.gz")):
         year, labels, cases = 2021, ("GTVt",), [_case_2021(ct) for ct in cts]
     else:
-        raise ValueError(
+        raise UserError(
             f"{source} has no CT of HECKTOR, neither <PatientID>__CT.nii.gz (2022 and later) nor "
             "<PatientID>_ct.nii.gz (2021)."
         )
@@ -67,12 +68,12 @@ def _missing(case: Case) -> str | None:
 
 
 def _read_boxes(file: Path) -> dict[str, Box]:
-    return {row["patientid"]: _box(row, file, line) for line, row in read_table(file, ("patientid", *BOX_COLUMNS))}
+    return {row["patientid"]: _box(row, file, line) for line, row in read_csv(file, ("patientid", *BOX_COLUMNS))}
 
 
 def _box(row: dict[str, str], file: Path, line: int) -> Box:
     try:
         x1, y1, z1, x2, y2, z2 = (float(row[column]) for column in BOX_COLUMNS)
     except ValueError as error:
-        raise ValueError(f"{file}, line {line}: {error}") from error
+        raise UserError(f"{file}, line {line}: {error}") from error
     return x1, y1, z1, x2, y2, z2

@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from h2aseg_nnunet.petct.convert.csv_table import read_table
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.convert.plan import Case, Plan
+from h2aseg_nnunet.petct.tables import read_csv
 
 REQUIRED = ("case", "ct", "pet")
 OPTIONAL = ("label", "patient")
@@ -22,10 +23,10 @@ def plan(table: str | Path, labels: Sequence[str] = ("tumor",)) -> Plan:
         labels: Names of label 1, 2, ...
 
     Raises:
-        ValueError: If the table cannot be read, lacks a column or a value, or a case's name cannot be a file's name.
+        UserError: If the table cannot be read, lacks a column or a value, or a case's name cannot be a file's name.
     """
     table = Path(table).resolve()
-    rows = read_table(table, REQUIRED)
+    rows = read_csv(table, REQUIRED)
     cases = tuple(_case(row, table, line) for line, row in rows)
     notes = []
     if rows and (ignored := sorted(set(rows[0][1]) - {*REQUIRED, *OPTIONAL})):
@@ -38,10 +39,10 @@ def plan(table: str | Path, labels: Sequence[str] = ("tumor",)) -> Plan:
 
 def _case(row: dict[str, str], table: Path, line: int) -> Case:
     if empty := [column for column in REQUIRED if not row[column]]:
-        raise ValueError(f"{table}, line {line}: no {' and no '.join(empty)}.")
+        raise UserError(f"{table}, line {line}: no {' and no '.join(empty)}.")
     name = row["case"]
     if not CASE_NAME.fullmatch(name):
-        raise ValueError(
+        raise UserError(
             f"{table}, line {line}: {name!r} cannot be a case's name. It becomes a file's name: begin with a letter "
             "or digit, then also spaces and . _ + -"
         )

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import CT, PET
-
-Box = tuple[float, float, float, float, float, float]
+from h2aseg_nnunet.petct.images.grids import Box
 
 
 class Fold(TypedDict):
@@ -60,7 +60,7 @@ class Plan:
         notes: What a user should know, one sentence each.
 
     Raises:
-        ValueError: If two cases would have one name (also where the file system ignores case), or there is none.
+        UserError: If two cases would have one name (also where the file system ignores case), or there is none.
     """
 
     name: str
@@ -77,11 +77,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.cases and not self.refused:
-            raise ValueError(f"{self.source} has no case to convert.")
+            raise UserError(f"{self.source} has no case to convert.")
         seen: dict[str, Case] = {}
         for case in self.cases:
             if (other := seen.setdefault(case.name.casefold(), case)) is not case:
-                raise ValueError(f"Two studies would be called {case.name!r}: {other.ct} and {case.ct}.")
+                raise UserError(f"Two studies would be called {case.name!r}: {other.ct} and {case.ct}.")
 
     @property
     def num_patients(self) -> int:
@@ -92,11 +92,11 @@ def source_folder(source: str | Path) -> Path:
     """The folder with links resolved.
 
     Raises:
-        ValueError: If it is none.
+        UserError: If it is none.
     """
     folder = Path(source).resolve()
     if not folder.is_dir():
-        raise ValueError(f"{source} is not a folder; the folder of the unpacked challenge data was expected.")
+        raise UserError(f"{source} is not a folder; the folder of the unpacked challenge data was expected.")
     return folder
 
 
@@ -110,7 +110,7 @@ class Options:
         pet_channel: Name of channel 1 in dataset.json, from which nnU-Net chooses the normalisation.
 
     Raises:
-        ValueError: If the spacing is not three positive numbers.
+        UserError: If the spacing is not three positive numbers.
     """
 
     spacing_mm: tuple[float, float, float] | None = None
@@ -119,7 +119,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.spacing_mm is not None and (len(self.spacing_mm) != 3 or min(self.spacing_mm) <= 0):
-            raise ValueError(f"The spacing must be one or three positive numbers in mm, not {self.spacing_mm}.")
+            raise UserError(f"The spacing must be one or three positive numbers in mm, not {self.spacing_mm}.")
 
     @property
     def channel_names(self) -> dict[str, str]:

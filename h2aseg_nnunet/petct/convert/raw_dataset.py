@@ -11,6 +11,7 @@ from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
 
 from h2aseg_nnunet import __version__
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.petct.convert.plan import Fold, Options, Plan
 from h2aseg_nnunet.petct.files import replacing
@@ -65,18 +66,18 @@ def raw_folder(dataset_id: int, name: str) -> RawFolder:
     """nnUNet_raw/DatasetXXX_name.
 
     Raises:
-        ValueError: If number or name cannot be, nnUNet_raw is not set, or nnU-Net knows another dataset of this number.
+        UserError: If number or name cannot be, nnUNet_raw is not set, or nnU-Net knows another dataset of this number.
     """
     if not 1 <= dataset_id <= 999:
-        raise ValueError(f"The dataset number must be between 1 and 999, not {dataset_id}.")
+        raise UserError(f"The dataset number must be between 1 and 999, not {dataset_id}.")
     if not re.fullmatch(r"\w[\w-]*", name):
-        raise ValueError(f"The dataset's name may have letters, digits, _ and -, not {name!r}.")
+        raise UserError(f"The dataset's name may have letters, digits, _ and -, not {name!r}.")
     if not nnUNet_raw.get():
-        raise ValueError("nnUNet_raw is not set. Name nnU-Net's folder of raw datasets: export nnUNet_raw=/path/to/it")
+        raise UserError("nnUNet_raw is not set. Name nnU-Net's folder of raw datasets: export nnUNet_raw=/path/to/it")
     dataset = f"Dataset{dataset_id:03d}_{name}"
     others = sorted({str(other) for other in find_candidate_datasets(dataset_id)} - {dataset})
     if others:
-        raise ValueError(f"nnU-Net already has {others[0]}; give {dataset} another number with -d.")
+        raise UserError(f"nnU-Net already has {others[0]}; give {dataset} another number with -d.")
     return RawFolder(Path(nnUNet_raw.require()).absolute() / dataset)
 
 
@@ -84,18 +85,18 @@ def claim(raw: RawFolder, settings: dict[str, Any], overwrite: bool) -> dict[str
     """What earlier runs of the same conversion have recorded; without cases for a new folder.
 
     Raises:
-        ValueError: If the folder exists and is not this conversion's.
+        UserError: If the folder exists and is not this conversion's.
     """
     if raw.record.is_file() and overwrite:
         shutil.rmtree(raw.path)
     if not raw.record.is_file():
         if raw.path.exists() and any(not file.name.startswith(".") for file in raw.path.iterdir()):
-            raise ValueError(f"{raw.path} exists and was not made by h2aseg convert. Remove it, or choose another -d.")
+            raise UserError(f"{raw.path} exists and was not made by h2aseg convert. Remove it, or choose another -d.")
         return {"cases": {}}
     earlier = read_json(raw.record)
     for key, value in settings.items():
         if earlier["settings"].get(key) != value:
-            raise ValueError(
+            raise UserError(
                 f"{raw.path} was converted with {key} = {earlier['settings'].get(key)!r}, now it is {value!r}. "
                 "Repeat the earlier command to go on, choose another -d, or start anew with --overwrite."
             )
@@ -161,4 +162,4 @@ def read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{file} is not valid JSON: {error}") from error
+        raise UserError(f"{file} is not valid JSON: {error}") from error

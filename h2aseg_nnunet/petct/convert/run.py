@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.convert.case import Record, convert_case, fingerprint
 from h2aseg_nnunet.petct.convert.plan import Case, Options, Plan
 from h2aseg_nnunet.petct.convert.raw_dataset import (
@@ -65,7 +66,7 @@ def convert(
     and splits_final.json appear when all cases are through.
 
     Raises:
-        ValueError: If the folder belongs to something else, or an already converted case left the source.
+        UserError: If the folder belongs to something else, or an already converted case left the source.
         RuntimeError: If a worker process is killed.
         OSError: If writing fails.
     """
@@ -101,7 +102,7 @@ def _still_valid(plan: Plan, raw: RawFolder, earlier: dict[str, Record]) -> dict
     cases = {case.name: case for case in plan.cases}
     done = {name: record for name, record in earlier.items() if not record.refused}
     if gone := sorted(set(done) - set(cases)):
-        raise ValueError(f"{raw.path} has {gone[0]}, which {plan.source} has no more. Start anew with --overwrite.")
+        raise UserError(f"{raw.path} has {gone[0]}, which {plan.source} has no more. Start anew with --overwrite.")
     return {name: record for name, record in done.items() if _is_current(cases[name], record, raw)}
 
 

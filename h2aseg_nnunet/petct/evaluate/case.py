@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.evaluate.pairing import CaseFiles
 from h2aseg_nnunet.petct.images.grids import Grid
 from h2aseg_nnunet.petct.images.reading import read_image
@@ -38,7 +39,7 @@ def read_case(case: CaseFiles, resample_prediction: bool = False, labels: tuple[
         labels: Values that masks may have; None for any whole number.
 
     Raises:
-        ValueError: If a file cannot be read, a mask has other values, or grids differ.
+        UserError: If a file cannot be read, a mask has other values, or grids differ.
     """
     reference = _read_mask(case.reference, labels)
     suv = None
@@ -66,18 +67,18 @@ def _read_mask(file: Path, labels: tuple[int, ...] | None) -> SimpleITK.Image:
     if array.dtype.kind == "f":
         fractional = array[array != np.trunc(array)]  # NaN is one as well
         if fractional.size:
-            raise ValueError(f"{file} has the value {fractional[0]:g}: a mask of whole numbers is expected.")
+            raise UserError(f"{file} has the value {fractional[0]:g}: a mask of whole numbers is expected.")
     if labels is not None:
         unexpected = np.setdiff1d(array, labels)
         if unexpected.size:
-            raise ValueError(f"{file} has label {unexpected[0]:g}: only {', '.join(map(str, labels))} are defined.")
+            raise UserError(f"{file} has label {unexpected[0]:g}: only {', '.join(map(str, labels))} are defined.")
     return mask
 
 
 def _require_grid(file: Path, image: SimpleITK.Image, other_file: Path, other: SimpleITK.Image, remedy: str) -> None:
     if not _same_grid(image, other):
         here, there = Grid.of(image).describe(), Grid.of(other).describe()
-        raise ValueError(f"{file} ({here}) is not on the grid of {other_file} ({there}). {remedy}")
+        raise UserError(f"{file} ({here}) is not on the grid of {other_file} ({there}). {remedy}")
 
 
 def _same_grid(image: SimpleITK.Image, other: SimpleITK.Image) -> bool:
@@ -91,7 +92,7 @@ def _same_grid(image: SimpleITK.Image, other: SimpleITK.Image) -> bool:
 def _onto_grid(file: Path, image: SimpleITK.Image, reference_file: Path, reference: SimpleITK.Image) -> SimpleITK.Image:
     """As HECKTOR's code does it: equal spacing is demanded, then the prediction is resampled."""
     if not np.allclose(image.GetSpacing(), reference.GetSpacing(), rtol=0, atol=HECKTOR_SPACING_MM):
-        raise ValueError(
+        raise UserError(
             f"{file} has a spacing of {image.GetSpacing()} mm, {reference_file} of {reference.GetSpacing()} mm: "
             "HECKTOR demands equal spacing. Resample the prediction to the reference's (nearest neighbour)."
         )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.lesions import check_grid, label_components
 
 
@@ -56,11 +57,11 @@ def detect(reference: NDArray, prediction: NDArray, minimum_iou: float | None = 
         minimum_iou: Intersection over union of the two lesions, above 0 and at most 1.
 
     Raises:
-        ValueError: If the masks differ in shape, or `minimum_iou` is out of range.
+        UserError: If the masks differ in shape, or `minimum_iou` is out of range.
     """
     check_grid(reference, prediction=prediction)
     if minimum_iou is not None and not 0 < minimum_iou <= 1:
-        raise ValueError(f"minimum_iou must be above 0 and at most 1, not {minimum_iou:g}.")
+        raise UserError(f"minimum_iou must be above 0 and at most 1, not {minimum_iou:g}.")
     reference_labels, num_reference = label_components(reference)
     predicted_labels, num_predicted = label_components(prediction)
     shared = (reference_labels > 0) & (predicted_labels > 0)

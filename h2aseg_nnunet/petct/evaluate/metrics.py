@@ -22,7 +22,7 @@ def dice(reference: NDArray, prediction: NDArray) -> float:
     cases should leave it out. An empty prediction of a lesion gives 0.
 
     Raises:
-        ValueError: If the masks differ in shape.
+        UserError: If the masks differ in shape.
     """
     return dice_unguarded(reference, prediction) if np.any(reference) else math.nan
 
@@ -33,7 +33,7 @@ def dice_unguarded(reference: NDArray, prediction: NDArray) -> float:
     Anything predicted without a reference gives 0.
 
     Raises:
-        ValueError: If the masks differ in shape.
+        UserError: If the masks differ in shape.
     """
     check_grid(reference, prediction=prediction)
     voxels = np.count_nonzero(reference) + np.count_nonzero(prediction)
@@ -51,7 +51,7 @@ def false_positive_volume_ml(reference: NDArray, prediction: NDArray, spacing_mm
         spacing_mm: Of the voxels, in the order of the arrays' axes.
 
     Raises:
-        ValueError: If the masks differ in shape, or spacing_mm has another number of axes.
+        UserError: If the masks differ in shape, or spacing_mm has another number of axes.
     """
     return _untouched_volume_ml(prediction, reference, spacing_mm)
 
@@ -91,7 +91,7 @@ def overlap_mm3(
         Volumes shared by both, of the reference, and of the prediction.
 
     Raises:
-        ValueError: If the arrays differ in shape, or spacing_mm has another number of axes.
+        UserError: If the arrays differ in shape, or spacing_mm has another number of axes.
     """
     check_grid(reference, spacing_mm, prediction=prediction)
     reference, prediction = np.equal(reference, label), np.equal(prediction, label)

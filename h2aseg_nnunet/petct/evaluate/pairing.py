@@ -1,15 +1,12 @@
 """Which files belong together: reference, prediction and PET of each case."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.modalities import PET
-
-IMAGE_ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".gipl")
-"""Formats that SimpleITK reads and nnU-Net users have; other files in the folders are passed over."""
-
-NAMES_IN_A_MESSAGE = 10
+from h2aseg_nnunet.petct.nnunet.cases import images_in
 
 
 class CaseFiles(NamedTuple):
@@ -47,11 +44,11 @@ def pair_files(reference_dir: Path, prediction_dir: Path, pet_dir: Path | None =
         pet_dir: nnU-Net's images, whose PET is `case_0001.nii.gz`, or `case.nii.gz`.
 
     Raises:
-        ValueError: If a folder does not exist, holds no image, or one case twice, or if no names agree.
+        UserError: If a folder does not exist, holds no image, or one case twice, or if no names agree.
     """
     references, predictions = images_in(reference_dir), images_in(prediction_dir)
     if not references.keys() & predictions.keys():
-        raise ValueError(
+        raise UserError(
             f"No file in {prediction_dir} is named like one in {reference_dir}: there is {min(predictions)}, expected "
             f"was e.g. {min(references)}. Predictions need their references' names."
         )
@@ -63,43 +60,15 @@ def pair_files(reference_dir: Path, prediction_dir: Path, pet_dir: Path | None =
     return Pairing(cases, sorted(predictions.keys() - references.keys()))
 
 
-def images_in(folder: Path) -> dict[str, Path]:
-    """Images of a folder by name without ending; hidden files are left out.
-
-    Raises:
-        ValueError: If the folder does not exist, or holds no image, or two with one name.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder: a folder of masks, one file per case, is expected.")
-    images: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        ending = next((ending for ending in IMAGE_ENDINGS if file.name.lower().endswith(ending)), None)
-        if ending is None or file.name.startswith("."):
-            continue
-        name = file.name[: -len(ending)]
-        if name in images:
-            raise ValueError(f"{folder} holds {images[name].name} and {file.name}: keep one of them.")
-        images[name] = file
-    if not images:
-        raise ValueError(f"{folder} holds no image ({', '.join(IMAGE_ENDINGS)}).")
-    return images
-
-
-def listing(names: Sequence[str]) -> str:
-    """Names for a message: a few, and how many more."""
-    shown = ", ".join(names[:NAMES_IN_A_MESSAGE])
-    return shown if len(names) <= NAMES_IN_A_MESSAGE else f"{shown} and {len(names) - NAMES_IN_A_MESSAGE} more"
-
-
 def require_pets(cases: Iterable[CaseFiles], pet_dir: Path) -> None:
     """Make sure that every case has its PET.
 
     Raises:
-        ValueError: If not; the message names the cases and the file that is expected.
+        UserError: If not; the message names the cases and the file that is expected.
     """
     missing = [case.name for case in cases if case.pet is None]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"{pet_dir} lacks the PET of {listing(missing)}: expected are files such as {missing[0]}_{PET:04d}.nii.gz "
             f"(nnU-Net's) or {missing[0]}.nii.gz."
         )

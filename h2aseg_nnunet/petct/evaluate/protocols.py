@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.evaluate.detection import Detection, detect
 from h2aseg_nnunet.petct.evaluate.metrics import (
     HECKTOR_LABELS,
@@ -64,10 +65,10 @@ def measure(
         Values by name; undefined ones are NaN.
 
     Raises:
-        ValueError: If the protocol is unknown, or the arrays or spacing_mm do not fit.
+        UserError: If the protocol is unknown, or the arrays or spacing_mm do not fit.
     """
     if protocol not in PROTOCOLS:
-        raise ValueError(f"metrics must be one of {', '.join(PROTOCOLS)}, not {protocol!r}.")
+        raise UserError(f"metrics must be one of {', '.join(PROTOCOLS)}, not {protocol!r}.")
     if protocol in HECKTOR:
         return _hecktor(reference, prediction, spacing_mm)
     (masks,) = mask_pairs(protocol, reference, prediction)

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.evaluate.aggregate import aggregate
 from h2aseg_nnunet.petct.evaluate.case import CaseArrays, read_case
 from h2aseg_nnunet.petct.evaluate.metrics import HECKTOR_LABELS
-from h2aseg_nnunet.petct.evaluate.pairing import CaseFiles, listing, pair_files, require_pets
+from h2aseg_nnunet.petct.evaluate.pairing import CaseFiles, pair_files, require_pets
 from h2aseg_nnunet.petct.evaluate.protocols import HECKTOR, PROTOCOLS, mask_pairs, measure
 from h2aseg_nnunet.petct.evaluate.surface import hd95_mm, normalized_surface_dice, require_monai
 from h2aseg_nnunet.petct.evaluate.uptake import tumor_burden
@@ -64,7 +65,7 @@ def evaluate_folders(
         seed: Of the bootstrap.
 
     Raises:
-        ValueError: If settings, folders or files do not fit; all cases with a problem are named.
+        UserError: If settings, folders or files do not fit; all cases with a problem are named.
         RuntimeError: If MONAI is needed and not installed, or a process is killed.
     """
     _check(settings, missing, num_processes)
@@ -72,7 +73,7 @@ def evaluate_folders(
     pairing = pair_files(Path(reference_dir), Path(prediction_dir), None if pet_dir is None else Path(pet_dir))
     absent = pairing.missing_predictions
     if absent and missing == "error":
-        raise ValueError(
+        raise UserError(
             f"{len(absent)} of {len(pairing.cases)} references have no prediction in {prediction_dir}: "
             f"{listing(absent)}. Predict them, or choose: --missing empty counts them as empty predictions, "
             "--missing skip leaves them out."
@@ -95,7 +96,7 @@ def evaluate_case(case: CaseFiles, settings: Settings) -> dict[str, float]:
     """Values of one case.
 
     Raises:
-        ValueError: If a file cannot be read or does not fit the others; the message names it.
+        UserError: If a file cannot be read or does not fit the others; the message names it.
         RuntimeError: If MONAI is needed and not installed.
     """
     hecktor = settings.protocol in HECKTOR
@@ -105,7 +106,7 @@ def evaluate_case(case: CaseFiles, settings: Settings) -> dict[str, float]:
         try:
             values |= _burden(arrays, arrays.suv)
         except ValueError as error:
-            raise ValueError(f"{case.pet} and the masks of {case.name}: {error}") from error
+            raise UserError(f"{case.pet} and the masks of {case.name}: {error}") from error
     if settings.tolerance_mm is not None:
         values |= _surface(arrays, settings.protocol, settings.tolerance_mm)
     return values
@@ -135,19 +136,19 @@ def _surface(arrays: CaseArrays, protocol: str, tolerance_mm: float) -> dict[str
 def _check(settings: Settings, missing: str | None, num_processes: int) -> None:
     """Refuse what would fail only after minutes."""
     if settings.protocol not in PROTOCOLS:
-        raise ValueError(f"metrics must be one of {', '.join(PROTOCOLS)}, not {settings.protocol!r}.")
+        raise UserError(f"metrics must be one of {', '.join(PROTOCOLS)}, not {settings.protocol!r}.")
     if missing not in (None, *MISSING):
-        raise ValueError(f"missing must be one of {', '.join(MISSING)}, not {missing!r}.")
+        raise UserError(f"missing must be one of {', '.join(MISSING)}, not {missing!r}.")
     if num_processes < 1:
-        raise ValueError(f"the number of processes must be 1 or more, not {num_processes}.")
+        raise UserError(f"the number of processes must be 1 or more, not {num_processes}.")
     if settings.minimum_iou is not None:
         if settings.protocol != "lesion":
-            raise ValueError(f"an IoU decides nothing for {settings.protocol}: leave it out, or choose lesion.")
+            raise UserError(f"an IoU decides nothing for {settings.protocol}: leave it out, or choose lesion.")
         if not 0 < settings.minimum_iou <= 1:
-            raise ValueError(f"the IoU must be above 0 and at most 1, not {settings.minimum_iou:g}.")
+            raise UserError(f"the IoU must be above 0 and at most 1, not {settings.minimum_iou:g}.")
     if settings.tolerance_mm is not None:
         if not 0 <= settings.tolerance_mm < float("inf"):
-            raise ValueError(f"the surface tolerance must be 0 mm or more, not {settings.tolerance_mm:g}.")
+            raise UserError(f"the surface tolerance must be 0 mm or more, not {settings.tolerance_mm:g}.")
         require_monai()
 
 
@@ -158,12 +159,12 @@ def _evaluate_cases(cases: list[CaseFiles], settings: Settings, num_processes: i
     ordered = {case.name: by_name[case.name] for case in cases}
     problems = [str(outcome) for outcome in ordered.values() if isinstance(outcome, ValueError)]
     if len(problems) == 1:
-        raise ValueError(problems[0])
+        raise UserError(problems[0])
     if problems:
         shown = [f"\n  {problem}" for problem in problems[:PROBLEMS_IN_A_MESSAGE]]
         more = len(problems) - len(shown)
         shown += [f"\n  and {more} more"] if more else []
-        raise ValueError(f"{len(problems)} of {len(cases)} cases cannot be evaluated:{''.join(shown)}")
+        raise UserError(f"{len(problems)} of {len(cases)} cases cannot be evaluated:{''.join(shown)}")
     return {name: outcome for name, outcome in ordered.items() if not isinstance(outcome, ValueError)}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.lesions import check_grid
 
 
@@ -28,7 +29,7 @@ def hd95_mm(reference: NDArray, prediction: NDArray, spacing_mm: Sequence[float]
         spacing_mm: Of the voxels, in the order of the arrays' axes.
 
     Raises:
-        ValueError: If the masks differ in shape, or spacing_mm has another number of axes.
+        UserError: If the masks differ in shape, or spacing_mm has another number of axes.
         RuntimeError: If MONAI is not installed.
     """
     check_grid(reference, spacing_mm, prediction=prediction)
@@ -52,12 +53,12 @@ def normalized_surface_dice(
         tolerance_mm: Largest distance that counts as agreement.
 
     Raises:
-        ValueError: If the masks differ in shape, spacing_mm has another number of axes, or the tolerance is negative.
+        UserError: If the masks differ in shape, spacing_mm has another number of axes, or the tolerance is negative.
         RuntimeError: If MONAI is not installed.
     """
     check_grid(reference, spacing_mm, prediction=prediction)
     if not 0 <= tolerance_mm < math.inf:
-        raise ValueError(f"tolerance_mm must be 0 or more, not {tolerance_mm:g}.")
+        raise UserError(f"tolerance_mm must be 0 or more, not {tolerance_mm:g}.")
     if not (np.any(reference) and np.any(prediction)):
         return 0.0 if np.any(reference) or np.any(prediction) else math.nan
     return _call(
@@ -77,7 +78,7 @@ def require_monai() -> None:
         RuntimeError: If not; the message says how to install it.
     """
     if find_spec("monai") is None:
-        raise RuntimeError("surface metrics need MONAI: pip install 'h2aseg_nnunet[surface]', or pip install monai.")
+        raise UserError("surface metrics need MONAI: pip install 'h2aseg_nnunet[surface]', or pip install monai.")
 
 
 def _call(metric: str, reference: NDArray, prediction: NDArray, spacing_mm: Sequence[float], **options: Any) -> float:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct import files
-from h2aseg_nnunet.petct.evaluate.pairing import listing
 from h2aseg_nnunet.petct.evaluate.run import Evaluation
 from h2aseg_nnunet.petct.files import replacing
 
@@ -22,16 +22,16 @@ def check_outputs(json_file: str | Path | None, csv_file: str | Path | None) -> 
     """Make sure, before anything is computed, that only an earlier evaluation would be replaced.
 
     Raises:
-        ValueError: If a name has another ending, or the file exists and is no evaluation.
+        UserError: If a name has another ending, or the file exists and is no evaluation.
     """
     for name, ending, is_evaluation in ((json_file, ".json", _is_json), (csv_file, ".csv", _is_csv)):
         if name is None:
             continue
         file = Path(name)
         if file.suffix.lower() != ending:
-            raise ValueError(f"{file} should end in {ending}.")
+            raise UserError(f"{file} should end in {ending}.")
         if file.exists() and not is_evaluation(file):
-            raise ValueError(f"{file} exists and is no evaluation: it is left as it is, choose another name.")
+            raise UserError(f"{file} exists and is no evaluation: it is left as it is, choose another name.")
 
 
 def write(evaluation: Evaluation, json_file: str | Path | None, csv_file: str | Path | None) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.lesions import check_grid, voxel_volume_ml
 
 
@@ -33,14 +34,14 @@ def tumor_burden(mask: NDArray, suv: NDArray, spacing_mm: Sequence[float]) -> Tu
         spacing_mm: Of the voxels, in the order of the arrays' axes.
 
     Raises:
-        ValueError: If the arrays differ in shape, spacing_mm has another number of axes, or the PET is not finite
+        UserError: If the arrays differ in shape, spacing_mm has another number of axes, or the PET is not finite
             inside the mask.
     """
     check_grid(mask, spacing_mm, suv=suv)
     uptake = np.asarray(suv)[np.asarray(mask) != 0].astype(np.float64)
     broken = np.count_nonzero(~np.isfinite(uptake))
     if broken:
-        raise ValueError(f"{broken} voxels inside a mask are no number (NaN or infinite) in the PET.")
+        raise UserError(f"{broken} voxels inside a mask are no number (NaN or infinite) in the PET.")
     voxel_ml = voxel_volume_ml(spacing_mm)
     suv_max = float(uptake.max()) if uptake.size else math.nan
     return TumorBurden(uptake.size * voxel_ml, float(uptake.sum()) * voxel_ml, suv_max)

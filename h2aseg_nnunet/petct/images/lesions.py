@@ -7,8 +7,11 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-CONNECTIVITY: Final = 18
-"""Voxels that share a face or an edge are one lesion, as in the AutoPET challenges; in 2D, all 8 neighbours."""
+from h2aseg_nnunet.errors import UserError
+
+AUTOPET_CONNECTIVITY: Final = 18
+"""Voxels that share a face or an edge are one lesion, as in the AutoPET challenges; in 2D, all 8 neighbors. It is the
+definition of every lesion in the package: in metrics, checks, reports and explanations."""
 
 
 class Lesion(NamedTuple):
@@ -45,7 +48,7 @@ def label_components(mask: NDArray) -> tuple[NDArray, int]:
         Labels of the mask's shape, 0 in the background, and how many lesions there are.
     """
     volume = _as_volume(np.asarray(mask) != 0)
-    labels, count = cc3d.connected_components(volume, connectivity=CONNECTIVITY, return_N=True)
+    labels, count = cc3d.connected_components(volume, connectivity=AUTOPET_CONNECTIVITY, return_N=True)
     return labels.reshape(np.shape(mask)), int(count)
 
 
@@ -64,7 +67,7 @@ def lesions(
         The lesions in the order of their labels; empty for an empty mask.
 
     Raises:
-        ValueError: If the arrays differ in shape, or spacing_mm has another number of axes.
+        UserError: If the arrays differ in shape, or spacing_mm has another number of axes.
     """
     check_grid(mask, spacing_mm, other=other, suv=suv)
     labels, count = label_components(mask)
@@ -113,11 +116,11 @@ def check_grid(mask: NDArray, spacing_mm: Sequence[float] | None = None, **other
     """Make sure that all arrays have the mask's shape, and spacing_mm one positive value per axis.
 
     Raises:
-        ValueError: If not; the message names the argument.
+        UserError: If not; the message names the argument.
     """
     shape = np.shape(mask)
     if spacing_mm is not None and (len(spacing_mm) != len(shape) or not np.all(np.asarray(spacing_mm) > 0)):
-        raise ValueError(f"spacing_mm {tuple(spacing_mm)} needs one positive value per axis of an array of {shape}.")
+        raise UserError(f"spacing_mm {tuple(spacing_mm)} needs one positive value per axis of an array of {shape}.")
     for name, array in others.items():
         if array is not None and np.shape(array) != shape:
-            raise ValueError(f"{name} has shape {np.shape(array)}, not {shape}: both must be on one grid.")
+            raise UserError(f"{name} has shape {np.shape(array)}, not {shape}: both must be on one grid.")

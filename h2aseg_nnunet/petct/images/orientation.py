@@ -7,6 +7,7 @@ import SimpleITK
 from numpy.typing import NDArray
 from SimpleITK import Image
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.grids import Grid
 from h2aseg_nnunet.petct.images.reading import read_image
 from h2aseg_nnunet.petct.report.cohort import CaseFiles
@@ -31,14 +32,14 @@ def read_case(files: CaseFiles) -> CaseImages:
     """Read the images of a case.
 
     Raises:
-        ValueError: If a file cannot be read, is not a scalar volume, or lies on another grid than the PET.
+        UserError: If a file cannot be read, is not a scalar volume, or lies on another grid than the PET.
     """
     images = [read_image(file) for file in files.files()]
     pet = images[1]
     for file, image in zip(files.files(), images, strict=True):
         here, there = Grid.of(image), Grid.of(pet)
         if here.size != there.size or there.start_of(here) != (0, 0, 0):
-            raise ValueError(
+            raise UserError(
                 f"{file} ({here.describe()}) is not on the grid of {files.pet} ({there.describe()}): nnU-Net needs one "
                 "grid per case; resample the file onto it."
             )

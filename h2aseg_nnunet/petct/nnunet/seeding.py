@@ -15,6 +15,8 @@ from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMu
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from h2aseg_nnunet.errors import UserError
+
 TRAINING, VALIDATION = 0, 1
 
 
@@ -59,7 +61,7 @@ def seed_batches(trainer: nnUNetTrainer, seed: int) -> None:
     """Let a trainer's loaders be seeded when it makes them; a second seed replaces the first.
 
     Raises:
-        ValueError: At that time, if the trainer has loaders of its own kind.
+        UserError: At that time, if the trainer has loaders of its own kind.
     """
 
     def get_dataloaders() -> tuple[Any, Any]:
@@ -77,7 +79,7 @@ def seeded(augmenter: Any, entropy: tuple[int, ...], first: int) -> Any:
     """The same augmenter with batches that are seeded one by one and come in their order.
 
     Raises:
-        ValueError: If it is none of nnU-Net's.
+        UserError: If it is none of nnU-Net's.
     """
     if isinstance(augmenter, SingleThreadedAugmenter):
         return SingleThreadedAugmenter(SeededBatches(augmenter.data_loader, entropy, first), augmenter.transform)
@@ -92,4 +94,4 @@ def seeded(augmenter: Any, entropy: tuple[int, ...], first: int) -> Any:
             pin_memory=augmenter.pin_memory,
             wait_time=augmenter.wait_time,
         )
-    raise ValueError(f"Batches of {type(augmenter).__name__} cannot be seeded: it is not one of nnU-Net's augmenters.")
+    raise UserError(f"Batches of {type(augmenter).__name__} cannot be seeded: it is not one of nnU-Net's augmenters.")

@@ -54,7 +54,7 @@ def write_case(files: CaseFiles, dataset: Dataset, settings: Settings, folder: P
     """Write NAME.html, NAME.svg and, when both are there, NAME.json with the case's `Measures` by class.
 
     Raises:
-        ValueError: If an image cannot be read or lies on another grid.
+        UserError: If an image cannot be read or lies on another grid.
     """
     images = read_case(files)
     suv = finite_array(images.pet)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.report.dataset import Dataset
 
 
@@ -39,11 +40,11 @@ def find_cases(images: Path, predictions: Path, references: Path | None, dataset
     """Match the files of nnU-Net's folders by case name.
 
     Raises:
-        ValueError: If a folder is missing or no prediction has its images.
+        UserError: If a folder is missing or no prediction has its images.
     """
     for option, folder in (("-i", images), ("-p", predictions), ("-r", references)):
         if folder is not None and not folder.is_dir():
-            raise ValueError(f"{option} {folder} is not a folder.")
+            raise UserError(f"{option} {folder} is not a folder.")
     predicted = _names(predictions, dataset.file_ending)
     with_ct, with_pet = (
         _names(images, f"_{channel:04d}{dataset.file_ending}") for channel in (dataset.ct, dataset.pet)
@@ -51,7 +52,7 @@ def find_cases(images: Path, predictions: Path, references: Path | None, dataset
     referenced = _names(references, dataset.file_ending) if references else set()
     cases = [_case(name, images, predictions, references, dataset) for name in sorted(predicted & with_ct & with_pet)]
     if not cases:
-        raise ValueError(
+        raise UserError(
             f"No case to show: {predictions} holds {len(predicted)} predictions (*{dataset.file_ending}), and none has "
             f"its CT (_{dataset.ct:04d}) and PET (_{dataset.pet:04d}) in {images}."
         )

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import CT_NORMALIZATION, assign_channels
 
 
@@ -28,20 +29,20 @@ def find_dataset_json(predictions: Path, images: Path) -> Path:
     """The description that nnU-Net leaves beside its predictions, else the dataset's own.
 
     Raises:
-        ValueError: If there is neither.
+        UserError: If there is neither.
     """
     candidates = [predictions / "dataset.json", images.parent / "dataset.json"]
     for file in candidates:
         if file.is_file():
             return file
-    raise ValueError(f"Neither {candidates[0]} nor {candidates[1]} exists: name the file with --dataset_json.")
+    raise UserError(f"Neither {candidates[0]} nor {candidates[1]} exists: name the file with --dataset_json.")
 
 
 def read_dataset(file: Path) -> Dataset:
     """Read dataset.json, as nnU-Net defines it: classes, regions (several values) and the ignore label.
 
     Raises:
-        ValueError: If a key is missing or malformed, or there are no two modalities.
+        UserError: If a key is missing or malformed, or there are no two modalities.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -50,11 +51,11 @@ def read_dataset(file: Path) -> Dataset:
         values = {name: _values(value) for name, value in labels.items() if name not in ("background", "ignore")}
         dataset = Dataset(content["file_ending"], 0, 0, values, labels.get("ignore"))
     except KeyError as error:
-        raise ValueError(f"{file} has no {error}, which nnU-Net's dataset.json needs.") from error
+        raise UserError(f"{file} has no {error}, which nnU-Net's dataset.json needs.") from error
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} is not a dataset.json of nnU-Net: {error}.") from error
+        raise UserError(f"{file} is not a dataset.json of nnU-Net: {error}.") from error
     if not values:
-        raise ValueError(f"{file} names no class beside the background: there is nothing to show.")
+        raise UserError(f"{file} names no class beside the background: there is nothing to show.")
     streams = assign_channels(schemes, len(schemes))
     return dataset._replace(ct=streams.ct[0], pet=streams.pet[0])
 

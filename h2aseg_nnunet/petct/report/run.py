@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from h2aseg_nnunet import __version__
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.parallel import in_parallel
 from h2aseg_nnunet.petct.report.case_page import DEFAULT_SETTINGS, Settings, write_case
 from h2aseg_nnunet.petct.report.cohort import CaseFiles, Cohort, find_cases
@@ -63,7 +64,7 @@ def make_report(
         num_processes: Cases drawn at a time; a whole-body case needs about 2 GB.
 
     Raises:
-        ValueError: If there is nothing to show, or `output` holds something else.
+        UserError: If there is nothing to show, or `output` holds something else.
         RuntimeError: If a process is killed.
     """
     images, predictions, output = Path(images), Path(predictions), Path(output)
@@ -86,7 +87,7 @@ def make_report(
 
 def _check(settings: Settings, num_processes: int) -> None:
     if settings.max_suv <= 0 or settings.num_lesions < 0 or num_processes < 1:
-        raise ValueError(
+        raise UserError(
             f"--max_suv {settings.max_suv:g} must be above 0, --num_lesions {settings.num_lesions} 0 or more, and -np "
             f"{num_processes} 1 or more."
         )
@@ -98,9 +99,9 @@ def _claim(output: Path, folders: Mapping[str, str]) -> None:
     if mark.is_file():
         found = _read_json(mark)
         if found != folders:
-            raise ValueError(f"{output} holds a report on {found}, not on {folders}: choose another folder.")
+            raise UserError(f"{output} holds a report on {found}, not on {folders}: choose another folder.")
     elif output.is_dir() and any(output.iterdir()):
-        raise ValueError(f"{output} exists and is not a report: choose a new or empty folder.")
+        raise UserError(f"{output} exists and is not a report: choose a new or empty folder.")
     else:
         write_text(mark, json.dumps(folders, indent=1))
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.explain.attribution import without
-from h2aseg_nnunet.trainer.misalignment import move_rigidly
+from h2aseg_nnunet.petct.perturb import move_rigidly
 
 
 class Condition(NamedTuple):
@@ -44,13 +45,13 @@ def make_conditions(shifts_voxels: Sequence[float]) -> list[Condition]:
     """Intact, PET missing, CT missing, then CT shifted by each of the shifts.
 
     Raises:
-        ValueError: If a shift is no shift, or given twice.
+        UserError: If a shift is no shift, or given twice.
     """
     for shift in shifts_voxels:
         if not math.isfinite(shift) or shift == 0:
-            raise ValueError(f"--shifts {shift:g}: a number of voxels other than 0 is expected; 0 is the intact input.")
+            raise UserError(f"--shifts {shift:g}: a number of voxels other than 0 is expected; 0 is the intact input.")
     if len(set(shifts_voxels)) < len(shifts_voxels):
-        raise ValueError(f"--shifts {' '.join(f'{shift:g}' for shift in shifts_voxels)}: give each only once.")
+        raise UserError(f"--shifts {' '.join(f'{shift:g}' for shift in shifts_voxels)}: give each only once.")
     missing = [Condition(f"{name}_missing", f"{name} missing", missing=name) for name in ("PET", "CT")]
     moved = [
         Condition(f"CT_shifted_{shift:g}", f"CT shifted by {shift:g}", ct_shift_voxels=shift) for shift in shifts_voxels

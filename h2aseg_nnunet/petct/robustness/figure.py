@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from h2aseg_nnunet.petct.evaluate.aggregate import summarize
 from h2aseg_nnunet.petct.files import replacing
 from h2aseg_nnunet.petct.robustness.conditions import INTACT
 from h2aseg_nnunet.petct.robustness.run import Robustness
+from h2aseg_nnunet.petct.statistics import summarize
 
 CASE, MEAN, INTACT_MEAN = "#8AA1B4", "#0072B2", "#777777"
 CONDITION_INCHES, HEIGHT_INCHES = 1.1, 4.0

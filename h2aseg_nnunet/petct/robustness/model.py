@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.explain.model import trained_folds
 from h2aseg_nnunet.modalities import channels_of_plan
 from h2aseg_nnunet.petct.compare.train import choose_device
@@ -42,14 +43,14 @@ def find_folds(model: Path, folds: Sequence[str] | None, checkpoint: str) -> lis
     """The folds that are asked for, or all that have the checkpoint; `all` only if there is no other.
 
     Raises:
-        ValueError: If files are missing.
+        UserError: If files are missing.
     """
     there = trained_folds(model, checkpoint)
     wanted = list(dict.fromkeys(folds)) if folds else [fold for fold in there if fold != "all"] or there
     absent = [fold for fold in wanted if fold not in there]
     if absent or not wanted:
         file = model / f"fold_{absent[0] if absent else '*'}" / checkpoint
-        raise ValueError(f"{file} does not exist; folds with that file: {', '.join(there) or 'none'}.")
+        raise UserError(f"{file} does not exist; folds with that file: {', '.join(there) or 'none'}.")
     return wanted
 
 
@@ -57,10 +58,10 @@ def load_predictor(settings: Settings, device: str = "auto") -> nnUNetPredictor:
     """nnU-Net's predictor, as nnUNetv2_predict makes it.
 
     Raises:
-        ValueError: If the device is missing, or settings or model do not fit.
+        UserError: If the device is missing, or settings or model do not fit.
     """
     if not 0 < settings.step_size <= 1:
-        raise ValueError(
+        raise UserError(
             f"-step_size {settings.step_size}: windows must overlap or touch, so at most 1 and more than 0."
         )
     chosen = choose_device(device)
@@ -74,7 +75,7 @@ def load_predictor(settings: Settings, device: str = "auto") -> nnUNetPredictor:
         )
         predictor.initialize_from_trained_model_folder(settings.model, settings.folds, settings.checkpoint)
     if predictor.configuration_manager.previous_stage_name is not None:
-        raise ValueError(
+        raise UserError(
             f"{settings.model} is the second stage of a cascade: the first stage would have to predict the altered "
             "images as well. Give the model of a single stage, such as 3d_fullres or 3d_lowres."
         )
@@ -85,13 +86,13 @@ def modality_channels(predictor: nnUNetPredictor) -> dict[str, list[int]]:
     """Channels that are CT's only, and PET's, by `channels_of_plan`.
 
     Raises:
-        ValueError: If a modality has none.
+        UserError: If a modality has none.
     """
     configuration = predictor.configuration_manager
     schemes, named = configuration.normalization_schemes, configuration.network_arch_init_kwargs
     if len(schemes) < 2:
-        raise ValueError(f"The model reads {len(schemes)} image channel: CT and PET are expected.")
+        raise UserError(f"The model reads {len(schemes)} image channel: CT and PET are expected.")
     ct, pet = map(set, channels_of_plan(named, schemes, len(schemes)))
     if not ct - pet or not pet - ct:
-        raise ValueError(f"The plan's ct_channels {sorted(ct)} and pet_channels {sorted(pet)} share all of one stream.")
+        raise UserError(f"The plan's ct_channels {sorted(ct)} and pet_channels {sorted(pet)} share all of one stream.")
     return {"CT": sorted(ct - pet), "PET": sorted(pet - ct)}

@@ -15,8 +15,9 @@ from nnunetv2.utilities.file_path_utilities import check_workers_alive_and_busy
 from torch import Tensor
 from tqdm import tqdm
 
-from h2aseg_nnunet.explain.cases import CaseFiles
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.files import replacing
+from h2aseg_nnunet.petct.nnunet.cases import ImageFiles
 from h2aseg_nnunet.petct.robustness.conditions import Condition
 from h2aseg_nnunet.petct.robustness.model import modality_channels
 
@@ -24,7 +25,7 @@ from h2aseg_nnunet.petct.robustness.model import modality_channels
 class Prediction(NamedTuple):
     """One case under one condition, and the file for it."""
 
-    case: CaseFiles
+    case: ImageFiles
     condition: Condition
     file: Path
 
@@ -38,7 +39,7 @@ def predict(predictor: nnUNetPredictor, predictions: Sequence[Prediction], num_p
         num_processes: That resample and write while the network predicts on; 1 stays in this process.
 
     Raises:
-        ValueError: If images cannot be read or do not share one grid.
+        UserError: If images cannot be read or do not share one grid.
         RuntimeError: If a process is killed.
     """
     if not predictions:
@@ -56,11 +57,11 @@ def predict(predictor: nnUNetPredictor, predictions: Sequence[Prediction], num_p
                 progress.update()
 
 
-def preprocess(predictor: nnUNetPredictor, case: CaseFiles) -> tuple[Tensor, dict[str, Any]]:
+def preprocess(predictor: nnUNetPredictor, case: ImageFiles) -> tuple[Tensor, dict[str, Any]]:
     """nnU-Net's preprocessing of a case for prediction: image (c, *), and what its export needs to know.
 
     Raises:
-        ValueError: If images cannot be read or do not share one grid.
+        UserError: If images cannot be read or do not share one grid.
     """
     case.read()  # nnU-Net's reader would give no reason
     configuration = predictor.configuration_manager
@@ -102,7 +103,7 @@ class _Exports:
         try:
             return check_workers_alive_and_busy(self._pool, self._workers, self._running, self.QUEUED)
         except RuntimeError as error:
-            raise RuntimeError(
+            raise UserError(
                 "A process was killed, most likely for want of memory. Run the same command again with --c and fewer "
                 "processes (-np)."
             ) from error

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from h2aseg_nnunet.explain.cases import CaseFiles, find_cases
+from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.evaluate import run as evaluate
-from h2aseg_nnunet.petct.evaluate.pairing import images_in, listing
 from h2aseg_nnunet.petct.files import replacing
+from h2aseg_nnunet.petct.nnunet.cases import ImageFiles, find_cases, images_in
 from h2aseg_nnunet.petct.robustness.conditions import Condition, make_conditions
 from h2aseg_nnunet.petct.robustness.model import Settings, load_predictor, modality_channels
 from h2aseg_nnunet.petct.robustness.predict import Prediction, predict
@@ -66,11 +66,11 @@ def measure_robustness(
         keep_finished: Keep predictions that were made with the same settings, do what is missing.
 
     Raises:
-        ValueError: If something does not fit; the message says what.
+        UserError: If something does not fit; the message says what.
         RuntimeError: If a process is killed.
     """
     if num_processes < 1:
-        raise ValueError(f"-np {num_processes}: 1 or more processes are expected.")
+        raise UserError(f"-np {num_processes}: 1 or more processes are expected.")
     output, references = Path(output), Path(references)
     conditions = make_conditions(shifts_voxels)
     _check_folder(output, settings, keep_finished)
@@ -97,16 +97,16 @@ def measure_robustness(
     )
 
 
-def _choose_cases(predictor: nnUNetPredictor, images: Path, references: Path) -> tuple[list[CaseFiles], list[str]]:
+def _choose_cases(predictor: nnUNetPredictor, images: Path, references: Path) -> tuple[list[ImageFiles], list[str]]:
     """Cases with a reference, and names of those without."""
     if not images.is_dir():
-        raise ValueError(f"-i {images} is not a folder: a folder of case_0000, case_0001, ... is expected.")
+        raise UserError(f"-i {images} is not a folder: a folder of case_0000, case_0001, ... is expected.")
     dataset = predictor.dataset_json
     cases = find_cases(images, len(dataset["channel_names"]), dataset["file_ending"])
     names = images_in(references).keys()
     absent = sorted(names - {case.name for case in cases})
     if absent:
-        raise ValueError(f"{images} lacks the images of {listing(absent)}, which have references in {references}.")
+        raise UserError(f"{images} lacks the images of {listing(absent)}, which have references in {references}.")
     return [case for case in cases if case.name in names], [case.name for case in cases if case.name not in names]
 
 
@@ -126,11 +126,11 @@ def _check_folder(output: Path, settings: Settings, keep_finished: bool) -> None
     earlier = _read_settings(output)
     if earlier is None:
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise ValueError(f"{output} exists and is no report of robustness: choose another folder with -o.")
+            raise UserError(f"{output} exists and is no report of robustness: choose another folder with -o.")
     elif keep_finished and earlier != settings:
         pairs = zip(Settings._fields, earlier, settings, strict=True)
         changed = [f"{name} {before}, now {now}" for name, before, now in pairs if before != now]
-        raise ValueError(
+        raise UserError(
             f"{output} holds predictions made with other settings ({'; '.join(changed)}): choose another folder with "
             "-o, or leave --c out to replace them."
         )

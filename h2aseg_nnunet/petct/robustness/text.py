@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from h2aseg_nnunet import __version__
+from h2aseg_nnunet.errors import listing
 from h2aseg_nnunet.petct.compare.collect import MEASURES
 from h2aseg_nnunet.petct.compare.text import NAMES, markdown_table
-from h2aseg_nnunet.petct.evaluate.aggregate import summarize
-from h2aseg_nnunet.petct.evaluate.pairing import listing
 from h2aseg_nnunet.petct.files import replacing, write_json
 from h2aseg_nnunet.petct.robustness.conditions import INTACT, Condition
 from h2aseg_nnunet.petct.robustness.figure import draw
 from h2aseg_nnunet.petct.robustness.run import Robustness
-from h2aseg_nnunet.petct.statistics import describe, paired_differences
+from h2aseg_nnunet.petct.statistics import describe, paired_differences, summarize
 
 STATISTICS = ("mean", "median", "interval_95", "num_cases", "larger", "smaller")
 """Of a paired difference; a test would only ask whether the network reads its input at all."""

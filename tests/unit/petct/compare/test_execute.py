@@ -14,7 +14,7 @@ from h2aseg_nnunet.petct.compare import check
 from h2aseg_nnunet.petct.compare import run as compare
 from h2aseg_nnunet.petct.compare.execute import execute_all
 from h2aseg_nnunet.petct.compare.runs import Run
-from h2aseg_nnunet.petct.exclusive import exclusively
+from h2aseg_nnunet.petct.files import exclusively
 from tests.locations import REPOSITORY
 from tests.unit.petct.compare.conftest import DATASET
 
@@ -135,7 +135,7 @@ def test_ctrl_c_ends_the_process_too(runs, monkeypatch):
 
 def test_a_run_is_carried_out_by_one_process_at_a_time(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from h2aseg_nnunet.petct.exclusive import exclusively\n"
+        "import sys; from pathlib import Path; from h2aseg_nnunet.petct.files import exclusively\n"
         "with exclusively(Path(sys.argv[1])): pass"
     )
     second = [sys.executable, "-c", code, str(tmp_path / "fold_0" / ".lock")]

@@ -1,6 +1,8 @@
 import pytest
 
-from h2aseg_nnunet.petct.evaluate.pairing import images_in, listing, pair_files, require_pets
+from h2aseg_nnunet.errors import listing
+from h2aseg_nnunet.petct.evaluate.pairing import pair_files, require_pets
+from h2aseg_nnunet.petct.nnunet.cases import images_in
 
 
 def touch(folder, *names):

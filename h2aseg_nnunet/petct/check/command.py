@@ -1,0 +1,41 @@
+"""`h2aseg check`: options and call."""
+
+import argparse
+
+from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.options import Parser, add_processes
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the options."""
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("-d", dest="dataset", metavar="DATASET", help="Number or name of a dataset in nnUNet_raw.")
+    where.add_argument("-i", dest="images", metavar="FOLDER", help="Images for prediction, case_0000.nii.gz, ...")
+    parser.add_argument(
+        "--dataset-json",
+        metavar="FILE",
+        former=("--dataset_json",),
+        help="The model's dataset.json, with -i (default: beside the images, else CT and PET).",
+    )
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="FILE", help="Write findings as JSON into FILE, or print them as JSON."
+    )
+    parser.add_argument("--notes", action="store_true", help="Show also what is unusual but may be right.")
+    add_processes(parser, default=4)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check a dataset or a folder of images; the exit code is 1 if there is an error."""
+    from h2aseg_nnunet.petct.check.findings import as_text, write_json
+    from h2aseg_nnunet.petct.check.run import check_inputs, check_raw_dataset  # SimpleITK takes a second to import
+
+    if options.dataset_json and not options.images:
+        raise UserError("--dataset-json goes with -i; a raw dataset has its own.")
+    if options.images:
+        outcome = check_inputs(options.images, options.dataset_json, options.processes)
+    else:
+        outcome = check_raw_dataset(options.dataset, options.processes)
+    if options.json and options.json != "-":
+        write_json(outcome, options.json)
+    print(as_text(outcome) if options.json == "-" else "\n".join(outcome.lines(options.notes)))
+    return outcome.exit_code

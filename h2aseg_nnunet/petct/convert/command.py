@@ -1,0 +1,85 @@
+"""`h2aseg convert`: options and call."""
+
+import argparse
+from collections.abc import Callable
+
+from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.options import Parser, add_processes
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the layouts, each with its options."""
+    layouts = parser.add_subparsers(dest="layout", required=True, metavar="LAYOUT")
+    for name, sentence, add_options in (
+        ("autopet", "AutoPET: PETCT_<id>/<study>/ folders, or imagesTr and labelsTr.", _add_autopet),
+        ("hecktor", "HECKTOR: <PatientID>__CT.nii.gz, or <PatientID>_ct.nii.gz of 2021.", _add_hecktor),
+        ("pairs", "Your own data: a table with the columns case, ct, pet[, label][, patient].", _add_pairs),
+    ):
+        layout = layouts.add_parser(name, help=sentence, description=sentence)
+        add_options(layout)
+        _add_shared(layout)
+
+
+def _add_autopet(layout: Parser) -> None:
+    layout.add_argument("source", metavar="SRC", help="Folder of the challenge's data.")
+
+
+def _add_hecktor(layout: Parser) -> None:
+    layout.add_argument("source", metavar="SRC", help="Folder of the challenge's data.")
+    layout.add_argument("--bounding-boxes", metavar="CSV", help="Crop to the boxes that HECKTOR 2021 delivered.")
+    _add_spacing(layout)
+
+
+def _add_pairs(layout: Parser) -> None:
+    layout.add_argument("source", metavar="CSV", help="Table of paths, which are relative to its own folder.")
+    layout.add_argument(
+        "--labels", nargs="+", default=["tumor"], metavar="NAME", help="Names of label 1, 2, ... in the label maps."
+    )
+    _add_spacing(layout)
+
+
+def _add_spacing(layout: Parser) -> None:
+    layout.add_argument(
+        "--spacing", type=float, nargs="+", metavar="MM", help="One or three (x y z) voxel sizes (default: the CT's)."
+    )
+
+
+def _add_shared(layout: Parser) -> None:
+    layout.add_argument("-d", dest="dataset_id", type=int, required=True, metavar="ID", help="Number of the dataset.")
+    layout.add_argument("--name", help="Name of the dataset, after DatasetID_ (default: the collection's).")
+    layout.add_argument("--link", action="store_true", help="Link files that need no change instead of copying them.")
+    layout.add_argument(
+        "--pet-channel",
+        choices=("CT", "PET"),
+        default="CT",
+        help="Name of channel 1, from which nnU-Net chooses the normalization: CT = one scale for the whole dataset, "
+        "which keeps SUV comparable (default); PET = every image by itself.",
+    )
+    layout.add_argument("--overwrite", action="store_true", help="Start anew where an earlier conversion lies.")
+    add_processes(layout, default=4)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Plan the conversion and carry it out.
+
+    Raises:
+        UserError: If a study cannot be converted; the others are.
+    """
+    from h2aseg_nnunet.petct.convert import autopet, hecktor, pairs  # SimpleITK takes a second to import
+    from h2aseg_nnunet.petct.convert.plan import Options, Plan
+    from h2aseg_nnunet.petct.convert.run import convert
+
+    plans: dict[str, Callable[[], Plan]] = {
+        "autopet": lambda: autopet.plan(options.source),
+        "hecktor": lambda: hecktor.plan(options.source, options.bounding_boxes),
+        "pairs": lambda: pairs.plan(options.source, options.labels),
+    }
+    spacing = getattr(options, "spacing", None)
+    spacing_mm = tuple(spacing * 3 if len(spacing) == 1 else spacing) if spacing else None
+    how = Options(spacing_mm, options.link, options.pet_channel)
+    plan = plans[options.layout]()
+    print(f"{plan.source}: {plan.layout}, {len(plan.cases)} studies of {plan.num_patients} patients")
+    summary = convert(plan, options.dataset_id, how, options.name, options.processes, options.overwrite)
+    print("\n".join(summary.lines()))
+    if summary.refused:
+        raise UserError(f"{len(summary.refused)} of {len(summary.records)} cases were refused, as listed above.")

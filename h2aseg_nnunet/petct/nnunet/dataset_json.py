@@ -1,0 +1,154 @@
+"""What nnU-Net's dataset.json declares: channels, labels and the ending of files. Every command reads it here."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.modalities import CT, PET, StreamChannels, assign_channels
+from h2aseg_nnunet.petct.files import read_json
+from h2aseg_nnunet.petct.nnunet.cases import DATASET_ENDINGS
+
+NAME = "dataset.json"
+REQUIRED = ("channel_names", "labels", "numTraining", "file_ending")
+
+
+class Fault(NamedTuple):
+    """Something wrong in dataset.json.
+
+    Attributes:
+        found: What the file says.
+        expected: Completes "expected ...".
+        remedy: What to do, as a sentence.
+    """
+
+    found: str
+    expected: str
+    remedy: str
+
+
+class Labels(NamedTuple):
+    """The values of label maps.
+
+    Attributes:
+        values: All values in use, background included, without the ignore label.
+        classes: The values of each class or region by its name, without background.
+        ignore: The value of voxels that nobody judged, or None.
+    """
+
+    values: tuple[int, ...]
+    classes: dict[str, tuple[int, ...]]
+    ignore: int | None = None
+
+
+class Dataset(NamedTuple):
+    """What dataset.json declares.
+
+    Attributes:
+        channels: The channels of each modality.
+        num_channels: Number of images of a case.
+        file_ending: Ending of images and label maps.
+        labels: The values of label maps; None if they were not to be read.
+    """
+
+    channels: StreamChannels
+    num_channels: int
+    file_ending: str
+    labels: Labels | None = None
+
+
+PLAIN = Dataset(StreamChannels((CT,), (PET,)), 2, ".nii.gz")
+"""Images that come without a description: CT and PET as .nii.gz."""
+
+
+def read_dataset_json(file: Path) -> dict[str, Any]:
+    """Read the file.
+
+    Raises:
+        UserError: If it is missing or not a JSON object.
+    """
+    if not file.is_file():
+        raise UserError(f"{file} is missing: nnU-Net needs it to know the channels, labels and file ending.")
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise UserError(f"{file} holds a {type(content).__name__}, expected was an object with {', '.join(REQUIRED)}.")
+    return content
+
+
+def read_dataset(file: Path) -> Dataset:
+    """Read what the file declares.
+
+    Raises:
+        UserError: If something is wrong with it.
+    """
+    dataset, faults = parse(read_dataset_json(file))
+    for fault in faults:
+        raise UserError(f"{file}: {fault.found}; expected {fault.expected}. {fault.remedy}")
+    assert dataset is not None
+    return dataset
+
+
+def parse(content: Mapping[str, Any], with_labels: bool = True) -> tuple[Dataset | None, list[Fault]]:
+    """Return what the content declares, None if files cannot be read by it, and everything that is wrong."""
+    needed = ("channel_names", "labels", "file_ending") if with_labels else ("channel_names", "file_ending")
+    faults = [Fault(f"no {key}", f"the keys {', '.join(REQUIRED)}", "Add it.") for key in needed if key not in content]
+    if faults:
+        return None, faults
+    channels, faults = _channels(content["channel_names"])
+    ending = content["file_ending"]
+    if ending not in DATASET_ENDINGS:
+        remedy = "Correct the ending, or convert the images to .nii.gz."
+        faults.append(Fault(f"file_ending {ending!r}", f"one of {', '.join(DATASET_ENDINGS)}", remedy))
+    labels, label_faults = _labels(content) if with_labels else (None, [])
+    if channels is None or ending not in DATASET_ENDINGS:
+        return None, faults + label_faults
+    return Dataset(channels, len(content["channel_names"]), ending, labels), faults + label_faults
+
+
+def _channels(names: Any) -> tuple[StreamChannels | None, list[Fault]]:
+    expected = '{"0": "CT", "1": "PET"}'
+    if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
+        remedy = "Write one name per channel, numbered from 0 without a gap."
+        return None, [Fault(f"channel_names {names}", expected, remedy)]
+    ordered = [str(names[str(channel)]) for channel in range(len(names))]
+    if len(ordered) == 2 and _is_pet(ordered[CT]) and ordered[PET].upper() == "CT":
+        remedy = "Rename the files so that 0000 is CT, and correct the names: H2ASeg takes channel 0 for CT."
+        return None, [Fault(f"channel_names {names}: PET before CT", expected, remedy)]
+    try:
+        return assign_channels(_normalization(ordered), len(ordered)), []
+    except ValueError as error:
+        return None, [Fault(f"channel_names {names}", "CT and PET", str(error))]
+
+
+def _is_pet(name: str) -> bool:
+    return any(word in name.upper() for word in ("PET", "SUV", "FDG", "PSMA")) or name.upper() == "PT"
+
+
+def _normalization(names: Sequence[str]) -> list[str]:
+    from nnunetv2.preprocessing.normalization.map_channel_name_to_normalization import get_normalization_scheme
+
+    return [get_normalization_scheme(name).__name__ for name in names]
+
+
+def _labels(content: Mapping[str, Any]) -> tuple[Labels | None, list[Fault]]:
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager  # imports torch
+
+    expected, remedy = '{"background": 0, "tumor": 1, ...}', "Correct labels as nnU-Net's dataset format says."
+    try:
+        manager = LabelManager(content["labels"], content.get("regions_class_order"))
+        values = tuple(int(value) for value in manager.all_labels)
+        classes = {
+            name: _values(value) for name, value in content["labels"].items() if name not in ("background", "ignore")
+        }
+    except (AssertionError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        return None, [Fault(f"labels {content['labels']}: {error}", expected, remedy)]
+    labels = Labels(values, classes, manager.ignore_label)
+    together = [*values, *([] if labels.ignore is None else [labels.ignore])]
+    if together != list(range(len(together))):
+        remedy = "Number the labels from 0 without a gap, in dataset.json and in the label maps."
+        return labels, [Fault(f"label values {together}", "0, 1, 2, ...", remedy)]
+    return labels, []
+
+
+def _values(value: int | list[int]) -> tuple[int, ...]:
+    return tuple(map(int, value)) if isinstance(value, list | tuple) else (int(value),)

@@ -1,0 +1,92 @@
+"""Options that several commands share: one spelling, one meaning, one sentence of help."""
+
+import argparse
+from typing import Any
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+MODEL_FOLDER = "nnU-Net's results folder of one trained model: TRAINER__PLANS__CONFIGURATION."
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that takes former spellings of an option without showing them, and no abbreviations."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs | {"allow_abbrev": False})
+
+    def add_argument(self, *names: str, former: tuple[str, ...] = (), **kwargs: Any) -> argparse.Action:
+        """Add an option; `former` spellings mean the same and are left out of the help."""
+        action = super().add_argument(*names, **kwargs)
+        for name in former:
+            self._option_string_actions[name] = action
+        return action
+
+
+def add_images(parser: Parser, required: bool = True, help: str = "Folder of images, case_0000.nii.gz, ...") -> None:
+    """Add -i."""
+    parser.add_argument("-i", dest="images", required=required, metavar="FOLDER", help=help)
+
+
+def add_model(parser: Parser) -> None:
+    """Add -m and -chk: a model folder and the checkpoint to use of it."""
+    parser.add_argument("-m", dest="model", required=True, metavar="MODEL_FOLDER", help=MODEL_FOLDER)
+    parser.add_argument(
+        "-chk",
+        dest="checkpoint",
+        default="checkpoint_final.pth",
+        metavar="FILE",
+        help="Name of the checkpoint in each fold's folder (default: %(default)s).",
+    )
+
+
+def add_prediction(parser: Parser) -> None:
+    """Add -step_size and -device, as nnUNetv2_predict has them."""
+    parser.add_argument(
+        "-step_size",
+        type=float,
+        default=0.5,
+        metavar="SHARE",
+        help="Step of the sliding window as a share of the patch (default: %(default)s).",
+    )
+    add_device(parser)
+
+
+def add_device(parser: Parser, choices: tuple[str, ...] = DEVICES) -> None:
+    """Add -device."""
+    parser.add_argument(
+        "-device",
+        default="auto",
+        choices=choices,
+        former=("--device",),
+        help="Device to run on (default: a GPU if any).",
+    )
+
+
+def add_processes(parser: Parser, default: int) -> None:
+    """Add -np."""
+    parser.add_argument(
+        "-np",
+        dest="processes",
+        type=int,
+        default=default,
+        metavar="N",
+        help="Number of processes that work on cases at the same time (default: %(default)s).",
+    )
+
+
+def add_continue(parser: Parser, what: str) -> None:
+    """Add --continue_prediction, spelled as in nnUNetv2_predict."""
+    parser.add_argument(
+        "--continue_prediction", "--c", action="store_true", help=f"Keep finished {what} (default: replace them)."
+    )
+
+
+def add_overlay(parser: Parser) -> None:
+    """Add --max-suv, the gray scale of PET in pictures."""
+    parser.add_argument(
+        "--max-suv",
+        type=float,
+        default=10.0,
+        metavar="SUV",
+        former=("--max_suv",),
+        help="SUV that is drawn black in pictures of the PET (default: %(default)s).",
+    )

@@ -1,0 +1,67 @@
+"""`h2aseg robustness`: options and call."""
+
+import argparse
+from pathlib import Path
+
+from h2aseg_nnunet.petct.options import Parser, add_continue, add_images, add_model, add_prediction, add_processes
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the options."""
+    add_model(parser)
+    add_images(parser)
+    parser.add_argument(
+        "-r", dest="references", required=True, metavar="FOLDER", former=("-gt",), help="Reference masks of the images."
+    )
+    parser.add_argument(
+        "-o", dest="output", required=True, metavar="FOLDER", help="New folder, or an earlier report to replace."
+    )
+    parser.add_argument(
+        "-f",
+        dest="folds",
+        nargs="+",
+        metavar="FOLD",
+        help="Folds to average, as in nnUNetv2_predict (default: all that are trained).",
+    )
+    parser.add_argument(
+        "--disable_tta", action="store_true", help="Predict without mirroring, which is faster and less accurate."
+    )
+    parser.add_argument(
+        "--shifts",
+        type=float,
+        nargs="*",
+        default=[1, 2, 4],
+        metavar="VOXELS",
+        help="Shifts of the CT in preprocessed voxels (default: 1 2 4).",
+    )
+    add_prediction(parser)
+    add_continue(parser, "predictions")
+    add_processes(parser, default=3)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Predict under every condition, and write the tables and the picture."""
+    from h2aseg_nnunet.petct.robustness.model import Settings, find_folds  # torch takes seconds to import
+    from h2aseg_nnunet.petct.robustness.run import measure_robustness
+    from h2aseg_nnunet.petct.robustness.text import write
+
+    model, output = Path(options.model), Path(options.output)
+    settings = Settings(
+        model=str(model.resolve()),
+        images=str(Path(options.images).resolve()),
+        folds=find_folds(model, options.folds, options.checkpoint),
+        checkpoint=options.checkpoint,
+        step_size=options.step_size,
+        mirroring=not options.disable_tta,
+    )
+    robustness = measure_robustness(
+        settings,
+        options.references,
+        output,
+        options.shifts,
+        options.device,
+        options.processes,
+        options.continue_prediction,
+    )
+    print(write(robustness, output))
+    print(f"Picture: {output / 'robustness.png'}")
