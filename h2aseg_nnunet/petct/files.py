@@ -95,15 +95,18 @@ class OutputFolder(NamedTuple):
         path: The folder.
         mark: Name of the file of settings.
         kind: What the folder holds, with its article, for messages: "a report".
+        keys: Keys that tell the file of settings from somebody else's file of the same name.
     """
 
     path: Path
     mark: str
     kind: str
+    keys: tuple[str, ...] = ()
 
     def settings(self) -> dict[str, Any] | None:
         """Return the settings of the earlier run that made the folder; None if none did."""
-        return read_own_json(self.path / self.mark)
+        content = read_own_json(self.path / self.mark)
+        return content if content is not None and content.keys() >= set(self.keys) else None
 
     def require_own(self) -> dict[str, Any] | None:
         """Return the settings of an earlier run, or None for a new or empty folder.
