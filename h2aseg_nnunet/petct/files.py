@@ -96,12 +96,14 @@ class OutputFolder(NamedTuple):
         mark: Name of the file of settings.
         kind: What the folder holds, with its article, for messages: "a report".
         keys: Keys that tell the file of settings from somebody else's file of the same name.
+        remedy: What to do where the folder holds something else, or settings differ.
     """
 
     path: Path
     mark: str
     kind: str
     keys: tuple[str, ...] = ()
+    remedy: str = "choose another folder"
 
     def settings(self) -> dict[str, Any] | None:
         """Return the settings of the earlier run that made the folder; None if none did."""
@@ -109,14 +111,14 @@ class OutputFolder(NamedTuple):
         return content if content is not None and content.keys() >= set(self.keys) else None
 
     def require_own(self) -> dict[str, Any] | None:
-        """Return the settings of an earlier run, or None for a new or empty folder.
+        """Return the settings of an earlier run, or None for a new folder or one without any file but hidden ones.
 
         Raises:
             UserError: If the folder holds something else.
         """
         earlier = self.settings()
-        if earlier is None and self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise UserError(f"{self.path} exists and is not {self.kind}: choose a new or empty folder.")
+        if earlier is None and self.path.exists() and (not self.path.is_dir() or _has_visible(self.path)):
+            raise UserError(f"{self.path} exists and is not {self.kind}: {self.remedy}.")
         return earlier
 
     def claim(self, settings: Mapping[str, Any]) -> None:
@@ -129,11 +131,19 @@ class OutputFolder(NamedTuple):
         if earlier is None:
             write_json(self.path / self.mark, dict(settings))
             return
+        self.require_settings(earlier, settings)
+
+    def require_settings(self, earlier: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        """Make sure that an earlier run had the same settings.
+
+        Raises:
+            UserError: If not; the message names those that differ.
+        """
         now = json.loads(as_json(dict(settings)))
         changed = [f"{key} {earlier.get(key)!r}, now {now.get(key)!r}" for key in now if earlier.get(key) != now[key]]
         if changed:
             raise UserError(
-                f"{self.path} holds {self.kind} with other settings ({'; '.join(changed)}): choose another folder."
+                f"{self.path} holds {self.kind} with other settings ({'; '.join(changed)}): {self.remedy}."
             )
 
 
@@ -150,6 +160,10 @@ def exclusively(file: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise UserError(f"another process works in {file.parent} at the moment: let it end.") from error
+
+
+def _has_visible(folder: Path) -> bool:
+    return any(not file.name.startswith(".") for file in folder.iterdir())
 
 
 def _without_nan(value: Any) -> Any:
