@@ -1,0 +1,217 @@
+"""Slices put together to a volume, by their positions along the slice normal. What does not fit is refused by name."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+from pydicom import dcmread
+
+from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.dicom.series import Series, Slice
+from h2aseg_nnunet.petct.images.grids import SAME_PLACE_VOXELS
+
+PARALLEL = 1e-3
+"""Largest difference of direction cosines between slices of one volume: headers round them."""
+
+FEWEST_SLICES = 2
+
+
+class Stack(NamedTuple):
+    """Slices in the order of the volume, and where the volume is.
+
+    Attributes:
+        slices: From the first to the last along the normal.
+        origin_mm: Center of the first voxel, in the patient's coordinates (LPS).
+        spacing_mm: Size of the voxels along rows, columns and slices (x, y, z).
+        direction: 3 x 3 matrix, row by row, whose columns are the axes.
+    """
+
+    slices: list[Slice]
+    origin_mm: tuple[float, ...]
+    spacing_mm: tuple[float, float, float]
+    direction: tuple[float, ...]
+
+    @property
+    def extent_mm(self) -> tuple[float, float]:
+        """First and last position along the patient's head-foot axis."""
+        ends = self.slices[0].position_mm, self.slices[-1].position_mm
+        heights = sorted(position[2] for position in ends if position is not None)
+        return heights[0], heights[-1]
+
+
+def stack(series: Series) -> Stack:
+    """Order the slices of a series.
+
+    Raises:
+        UserError: If slices are missing, doubled, unevenly spaced or sheared (gantry tilt), of several directions or
+            sizes, or without a position; the message names the series, how many and where.
+    """
+    slices = series.slices
+    if len(slices) < FEWEST_SLICES:
+        raise UserError(f"{series.name} has {len(slices)} slice: a volume is expected.")
+    rows, columns, normal = _directions(series)
+    positions = np.array([each.position_mm for each in slices])
+    along = positions @ normal
+    order = np.argsort(along, kind="stable")
+    _refuse_doubled(series, along[order], [slices[i] for i in order])
+    gap_mm = _even_gap(series, along[order])
+    first, last = positions[order[0]], positions[order[-1]]
+    _refuse_shear(series, positions[order], normal, gap_mm)
+    row_mm, column_mm = _common_spacing(series)
+    del last
+    return Stack(
+        [slices[i] for i in order],
+        tuple(first.tolist()),
+        (column_mm, row_mm, gap_mm),
+        tuple(np.stack([rows, columns, normal], axis=1).ravel().tolist()),
+    )
+
+
+def read_volume(series: Series, factors: Sequence[float] | None = None) -> SimpleITK.Image:
+    """Read the pixels of a series as measured values: stored value x slope + intercept, slice by slice.
+
+    Args:
+        series: CT or PET.
+        factors: What each slice of `stack(series)` is multiplied with after that, for instance to get SUV.
+
+    Returns:
+        A volume of float32; of int16 where all values are whole numbers in its range and no factors are given.
+
+    Raises:
+        UserError: If slices do not form a volume, or pixels are missing or cannot be decoded.
+    """
+    stacked = stack(series)
+    shape = int(series.header.Rows), int(series.header.Columns)
+    volume = np.empty((len(stacked.slices), *shape), np.float32)
+    index_of = {(each.file, each.frame): index for index, each in enumerate(stacked.slices)}
+    for each, pixels in _pixels(series, stacked.slices):
+        index = index_of[each.file, each.frame]
+        if pixels.shape != shape:
+            raise UserError(f"{each.file} has {pixels.shape} pixels, others of {series.name} have {shape}.")
+        if each.slope is None or each.intercept is None:
+            raise UserError(f"{each.file} of {series.name} has no RescaleSlope and RescaleIntercept.")
+        values = pixels.astype(np.float64) * each.slope + each.intercept
+        volume[index] = values if factors is None else values * factors[index]
+    image = SimpleITK.GetImageFromArray(_as_integers(volume) if factors is None else volume)
+    image.SetOrigin(stacked.origin_mm)
+    image.SetSpacing(stacked.spacing_mm)
+    image.SetDirection(stacked.direction)
+    return image
+
+
+def _directions(series: Series) -> tuple[NDArray, NDArray, NDArray]:
+    """Unit vectors along rows, columns and slices."""
+    missing = [each for each in series.slices if each.position_mm is None or each.orientation is None]
+    if missing:
+        raise UserError(
+            f"{series.name}: {len(missing)} of {len(series.slices)} slices have no ImagePositionPatient or "
+            f"ImageOrientationPatient, for instance {missing[0].file}."
+        )
+    orientations = np.array([each.orientation for each in series.slices])
+    if np.abs(orientations - orientations[0]).max() > PARALLEL:
+        count = len(np.unique(np.round(orientations, 3), axis=0))
+        raise UserError(f"{series.name} has slices of {count} orientations: one volume is expected.")
+    rows, columns = orientations[0, :3], orientations[0, 3:]
+    lengths = np.linalg.norm(rows), np.linalg.norm(columns)
+    if abs(float(rows @ columns)) > PARALLEL or max(abs(length - 1) for length in lengths) > PARALLEL:
+        raise UserError(f"{series.name}: ImageOrientationPatient {orientations[0].tolist()} is not a pair of axes.")
+    rows, columns = rows / lengths[0], columns / lengths[1]
+    return rows, columns, np.cross(rows, columns)
+
+
+def _refuse_doubled(series: Series, along_mm: NDArray, slices: list[Slice]) -> None:
+    """Two slices at one place: two time points, or a file twice."""
+    same = np.flatnonzero(np.diff(along_mm) < 1e-3)
+    if not same.size:
+        return
+    places = len(along_mm) - same.size
+    times = {each.acquired for each in slices} - {None}
+    at_one_place = defaultdict(set)
+    for mm, each in zip(np.round(along_mm, 2), slices, strict=True):
+        at_one_place[mm].add((each.acquired, each.frame_reference_s))
+    if len(times) > 1 and all(len(moments) > 1 for moments in at_one_place.values()):
+        raise UserError(
+            f"{series.name} has {len(slices)} slices at {places} positions, acquired at different times: several time "
+            "points in one series. Export the one to be used as a series of its own."
+        )
+    raise UserError(
+        f"{series.name} has {same.size} doubled slices, the first at {along_mm[same[0]]:.2f} mm along the normal: "
+        f"{slices[same[0]].file} and {slices[same[0] + 1].file}. Remove one of each."
+    )
+
+
+def _even_gap(series: Series, along_mm: NDArray) -> float:
+    """The distance between slices, if all have one."""
+    gaps = np.diff(along_mm)
+    usual = float(np.median(gaps))
+    multiples = np.rint(gaps / usual)
+    if (np.abs(gaps / usual - multiples) < SAME_PLACE_VOXELS).all() and multiples.max() > 1:
+        where = int(np.argmax(multiples > 1))
+        raise UserError(
+            f"{series.name} lacks {int((multiples - 1).sum())} slices: after {along_mm[where]:.2f} mm along the normal "
+            f"the next is at {along_mm[where + 1]:.2f} mm, others are {usual:.2f} mm apart. Export the series again."
+        )
+    mean = float((along_mm[-1] - along_mm[0]) / (len(along_mm) - 1))
+    off = np.abs(along_mm - (along_mm[0] + mean * np.arange(len(along_mm)))) / mean
+    if off.max() > SAME_PLACE_VOXELS:
+        where = int(np.argmax(np.abs(gaps - usual)))
+        raise UserError(
+            f"{series.name} has unevenly spaced slices: {gaps[where]:.2f} mm after {along_mm[where]:.2f} mm along the "
+            f"normal, usually {usual:.2f} mm. Slices may be missing; export the series again."
+        )
+    return mean
+
+
+def _refuse_shear(series: Series, positions: NDArray, normal: NDArray, gap_mm: float) -> None:
+    """A volume whose slices shift sidewards has no rectangular grid."""
+    across = positions - positions[0] - np.outer((positions - positions[0]) @ normal, normal)
+    sidewards_mm = float(np.linalg.norm(across, axis=1).max())
+    if sidewards_mm > SAME_PLACE_VOXELS * min(gap_mm, *_common_spacing(series)):
+        degrees = np.rad2deg(np.arctan2(sidewards_mm, gap_mm * (len(positions) - 1)))
+        raise UserError(
+            f"{series.name} was acquired with a tilted gantry ({degrees:.1f} degrees): slices shift by up to "
+            f"{sidewards_mm:.2f} mm. Export a reconstruction without tilt."
+        )
+
+
+def _common_spacing(series: Series) -> tuple[float, float]:
+    spacings = {each.spacing_mm for each in series.slices}
+    values = [spacing for spacing in spacings if spacing is not None]
+    if len(values) != len(spacings) or np.ptp(values, axis=0).max() > 1e-3 or np.min(values) <= 0:
+        raise UserError(f"{series.name}: PixelSpacing is missing, zero or differs between slices.")
+    return values[0]
+
+
+def _pixels(series: Series, slices: Sequence[Slice]) -> Iterator[tuple[Slice, NDArray]]:
+    """Stored values of every slice, file by file: each file is read once, and one at a time is in memory."""
+    by_file = sorted(slices, key=lambda each: (str(each.file), each.frame))
+    for file, frames in groupby(by_file, key=lambda each: each.file):
+        array = _decode(series, file)
+        for each in frames:
+            yield each, array[each.frame] if array.ndim == 3 else array
+
+
+def _decode(series: Series, file: Path) -> NDArray:
+    try:
+        return dcmread(file, force=True).pixel_array
+    except OSError as error:
+        raise UserError(f"{file} of {series.name} cannot be read: {error.strerror or error}.") from error
+    except RuntimeError as error:  # pydicom: no decoder for the transfer syntax
+        raise UserError(
+            f"{file} of {series.name} is compressed, and no decoder is installed: pip install "
+            f"'h2aseg_nnunet[dicom-decoders]'. ({' '.join(str(error).split())[:120]})"
+        ) from error
+    except Exception as error:  # pydicom raises whatever a damaged file makes it raise
+        raise UserError(f"{file} of {series.name} is damaged: {' '.join(str(error).split())[:160]}") from error
+
+
+def _as_integers(volume: NDArray[np.float32]) -> NDArray:
+    """Whole numbers within int16 as such: CT takes half the space."""
+    limits = np.iinfo(np.int16)
+    whole = volume.min() >= limits.min and volume.max() <= limits.max and (volume == np.rint(volume)).all()
+    return volume.astype(np.int16) if whole else volume
