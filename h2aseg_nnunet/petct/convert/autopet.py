@@ -4,7 +4,7 @@ from pathlib import Path
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.convert.plan import Case, Plan, source_folder
-from h2aseg_nnunet.petct.convert.raw_dataset import read_json
+from h2aseg_nnunet.petct.files import read_json
 
 LABELS = ("tumor",)
 FDG = "Gatidis and Küstner, FDG-PET-CT-Lesions, DOI 10.7937/gkr0-xv29"
@@ -12,7 +12,7 @@ PSMA = "Jeblick et al., PSMA-PET-CT-Lesions, DOI 10.7937/r7ep-3x37"
 
 
 def plan(source: str | Path) -> Plan:
-    """The cases of an AutoPET folder, whichever of the two layouts it has.
+    """Plan the cases of an AutoPET folder, whichever of the two layouts it has.
 
     Raises:
         UserError: If it has neither.

@@ -14,7 +14,7 @@ from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.convert.plan import Case, Options
 from h2aseg_nnunet.petct.convert.raw_dataset import FILE_ENDING, RawFolder
 from h2aseg_nnunet.petct.files import replacing
-from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, crop_to_covered, ones_on, resample
+from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, crop_to_covered, ones_on, require_same_grid, resample
 from h2aseg_nnunet.petct.images.reading import check_nifti, read_image, read_labels
 
 ML_PER_MM3 = 1e-3
@@ -115,10 +115,10 @@ def _read(case: Case, num_labels: int) -> dict[str, SimpleITK.Image]:
 
 
 def _require_one_grid(case: Case, images: dict[str, SimpleITK.Image]) -> None:
-    ct = Grid.of(images["ct"])
     for role, image in images.items():
-        if image.GetSize() != ct.size or Grid.of(image).start_of(ct) is None:
-            raise UserError(f"{case.sources[role]} is not on the grid of {case.ct}, as it is in this collection.")
+        require_same_grid(
+            case.sources[role], image, case.ct, images["ct"], "In this collection it is: get the file anew."
+        )
 
 
 def _common_grid(case: Case, images: dict[str, SimpleITK.Image], options: Options) -> Grid:
@@ -157,7 +157,7 @@ def _voxel_counts(label: SimpleITK.Image, num_labels: int) -> np.ndarray:
 
 
 def _voxels_outside(label: SimpleITK.Image, region: Grid) -> int:
-    """Foreground voxels of `label` whose centres lie outside `region`."""
+    """Foreground voxels of `label` whose centers lie outside `region`."""
     if region.start_of(Grid.of(label)) is not None:
         return 0
     inside = resample(ones_on(region), Grid.of(label), linear=False)

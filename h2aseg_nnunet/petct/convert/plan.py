@@ -107,7 +107,7 @@ class Options:
     Attributes:
         spacing_mm: Resample CT, PET and labels to this spacing; None keeps the CT's grid.
         link: Symbolic links instead of copies where a file needs no change.
-        pet_channel: Name of channel 1 in dataset.json, from which nnU-Net chooses the normalisation.
+        pet_channel: Name of channel 1 in dataset.json, from which nnU-Net chooses the normalization.
 
     Raises:
         UserError: If the spacing is not three positive numbers.

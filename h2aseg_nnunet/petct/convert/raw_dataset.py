@@ -1,35 +1,43 @@
 """nnU-Net's raw dataset folder: names of files, dataset.json, and who may write where."""
 
-import json
 import re
 import shutil
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
-from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets
-
 from h2aseg_nnunet import __version__
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.petct.convert.plan import Fold, Options, Plan
-from h2aseg_nnunet.petct.files import replacing
+from h2aseg_nnunet.petct.files import OutputFolder, as_json, read_json, write_text
+from h2aseg_nnunet.petct.nnunet.folders import new_raw_dataset, preprocessed_splits
 
 FILE_ENDING = ".nii.gz"
 MODALITIES = {str(CT): "CT in Hounsfield units", str(PET): "PET in SUV"}
 NORMALIZATION = {
-    "CT": 'Both channels are named "CT" because nnU-Net then clips and standardises each by statistics of the whole '
+    "CT": 'Both channels are named "CT" because nnU-Net then clips and standardizes each by statistics of the whole '
     "dataset: a given SUV is the same input in every patient, whatever part of the body the scan covers.",
-    "PET": 'Channel 1 is named "PET", so nnU-Net standardises each PET image by its own mean and standard deviation: '
+    "PET": 'Channel 1 is named "PET", so nnU-Net standardizes each PET image by its own mean and standard deviation: '
     "its scale need not be SUV, but SUVs are no longer comparable between patients.",
 }
 
 
 class RawFolder(NamedTuple):
-    """One DatasetXXX folder."""
+    """One DatasetXXX folder that `h2aseg convert` makes."""
 
     path: Path
+
+    @property
+    def folder(self) -> OutputFolder:
+        """The folder, which is ours if it has a record."""
+        return OutputFolder(
+            self.path,
+            self.record.name,
+            "a dataset of h2aseg convert",
+            keys=("settings", "cases"),
+            remedy="repeat the earlier command to go on, choose another -d, or start anew with --overwrite",
+        )
 
     @property
     def record(self) -> Path:
@@ -63,7 +71,7 @@ class RawFolder(NamedTuple):
 
 
 def raw_folder(dataset_id: int, name: str) -> RawFolder:
-    """nnUNet_raw/DatasetXXX_name.
+    """Return nnUNet_raw/DatasetXXX_name.
 
     Raises:
         UserError: If number or name cannot be, nnUNet_raw is not set, or nnU-Net knows another dataset of this number.
@@ -72,39 +80,26 @@ def raw_folder(dataset_id: int, name: str) -> RawFolder:
         raise UserError(f"The dataset number must be between 1 and 999, not {dataset_id}.")
     if not re.fullmatch(r"\w[\w-]*", name):
         raise UserError(f"The dataset's name may have letters, digits, _ and -, not {name!r}.")
-    if not nnUNet_raw.get():
-        raise UserError("nnUNet_raw is not set. Name nnU-Net's folder of raw datasets: export nnUNet_raw=/path/to/it")
-    dataset = f"Dataset{dataset_id:03d}_{name}"
-    others = sorted({str(other) for other in find_candidate_datasets(dataset_id)} - {dataset})
-    if others:
-        raise UserError(f"nnU-Net already has {others[0]}; give {dataset} another number with -d.")
-    return RawFolder(Path(nnUNet_raw.require()).absolute() / dataset)
+    return RawFolder(new_raw_dataset(dataset_id, name))
 
 
 def claim(raw: RawFolder, settings: dict[str, Any], overwrite: bool) -> dict[str, Any]:
-    """What earlier runs of the same conversion have recorded; without cases for a new folder.
+    """Return what earlier runs of the same conversion have recorded; without cases for a new folder.
 
     Raises:
         UserError: If the folder exists and is not this conversion's.
     """
     if raw.record.is_file() and overwrite:
         shutil.rmtree(raw.path)
-    if not raw.record.is_file():
-        if raw.path.exists() and any(not file.name.startswith(".") for file in raw.path.iterdir()):
-            raise UserError(f"{raw.path} exists and was not made by h2aseg convert. Remove it, or choose another -d.")
+    earlier = raw.folder._replace(remedy="choose another number with -d").require_own()
+    if earlier is None:
         return {"cases": {}}
-    earlier = read_json(raw.record)
-    for key, value in settings.items():
-        if earlier["settings"].get(key) != value:
-            raise UserError(
-                f"{raw.path} was converted with {key} = {earlier['settings'].get(key)!r}, now it is {value!r}. "
-                "Repeat the earlier command to go on, choose another -d, or start anew with --overwrite."
-            )
+    raw.folder.require_settings(earlier["settings"], settings)
     return earlier
 
 
 def describe(plan: Plan, options: Options, settings: dict[str, Any], num_training: int) -> dict[str, Any]:
-    """The content of dataset.json."""
+    """Return the content of dataset.json."""
     return {
         "channel_names": options.channel_names,
         "labels": {"background": 0} | {name: value for value, name in enumerate(plan.labels, start=1)},
@@ -129,37 +124,19 @@ def publish_splits(folds: list[Fold], raw: RawFolder, earlier_sha256: str | None
     Returns:
         The checksum of the written folds, and what a user should know.
     """
-    files = [raw.splits]
-    if nnUNet_preprocessed.get():
-        files.append(Path(nnUNet_preprocessed.require()).absolute() / raw.path.name / raw.splits.name)
     if not folds:
         return None, []
-    text = as_text(folds)
+    elsewhere = preprocessed_splits(raw.path.name)
+    files = [raw.splits, *([] if elsewhere is None else [elsewhere])]
+    text = as_json(folds)
     notes = []
     for file in files:
         ours = file.is_file() and sha256(file.read_bytes()).hexdigest() == earlier_sha256
         unused = file == raw.splits or not any(other != file for other in file.parent.glob("*"))
         if not file.exists() or (ours and unused):
-            write_text(text, file)
+            write_text(file, text)
         elif read_json(file) != folds:
             notes.append(
                 f"{file} holds other folds and was left. If no training depends on it, remove it and run again."
             )
     return sha256(text.encode()).hexdigest(), notes
-
-
-def as_text(content: Any) -> str:
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def write_text(text: str, file: Path) -> None:
-    with replacing(file) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def read_json(file: Path) -> Any:
-    """Raises ValueError with the file's name if it is not JSON."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file} is not valid JSON: {error}") from error

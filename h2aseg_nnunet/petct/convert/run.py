@@ -13,15 +13,13 @@ from h2aseg_nnunet.petct.convert.case import Record, convert_case, fingerprint
 from h2aseg_nnunet.petct.convert.plan import Case, Options, Plan
 from h2aseg_nnunet.petct.convert.raw_dataset import (
     RawFolder,
-    as_text,
     claim,
     describe,
     publish_splits,
     raw_folder,
-    read_json,
-    write_text,
 )
 from h2aseg_nnunet.petct.convert.splits import Study, choose_folds
+from h2aseg_nnunet.petct.files import read_json, write_json
 from h2aseg_nnunet.petct.parallel import in_parallel
 
 DEFAULT_PROCESSES = 4
@@ -117,7 +115,7 @@ def _is_current(case: Case, record: Record, raw: RawFolder) -> bool:
 
 def _save(raw: RawFolder, state: dict[str, Any], records: dict[str, Record]) -> None:
     cases = {name: records[name].as_json() for name in sorted(records)}
-    write_text(as_text(state | {"cases": cases}), raw.record)
+    write_json(raw.record, state | {"cases": cases})
 
 
 def _publish(
@@ -135,7 +133,7 @@ def _publish(
     description = describe(plan, options, state["settings"], len(studies))
     if raw.dataset_json.is_file():  # keeps what a user has changed, for instance a channel's name
         description |= read_json(raw.dataset_json) | {"numTraining": len(studies)}
-    write_text(as_text(description), raw.dataset_json)
+    write_json(raw.dataset_json, description)
     folds, notes = choose_folds(studies, plan.folds)
     checksum, more_notes = publish_splits(folds, raw, state["splits_sha256"])
     return checksum, notes + more_notes

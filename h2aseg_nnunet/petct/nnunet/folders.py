@@ -56,6 +56,11 @@ def new_raw_dataset(dataset_id: int, name: str) -> Path:
     return raw / dataset
 
 
+def preprocessed_splits(dataset: str) -> Path | None:
+    """Return where training looks for the folds of a dataset; None if nnUNet_preprocessed is not set."""
+    return preprocessed_root() / dataset / "splits_final.json" if nnUNet_preprocessed.get() else None
+
+
 def dataset_name(dataset: str) -> str:
     """Return the name of a dataset given by its number or name.
 

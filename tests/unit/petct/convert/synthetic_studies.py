@@ -25,9 +25,9 @@ DIRECTIONS = {
 }
 
 
-def grid_around(centre_mm, size, spacing_mm, direction=DIRECTIONS["straight"]) -> Grid:
-    """The grid of this size whose middle lies at `centre_mm`."""
-    origin = centre_mm - direction @ (np.array(spacing_mm) * (np.array(size) - 1) / 2)
+def grid_around(center_mm, size, spacing_mm, direction=DIRECTIONS["straight"]) -> Grid:
+    """The grid of this size whose middle lies at `center_mm`."""
+    origin = center_mm - direction @ (np.array(spacing_mm) * (np.array(size) - 1) / 2)
     return Grid(tuple(size), tuple(map(float, spacing_mm)), tuple(origin.tolist()), tuple(direction.ravel().tolist()))
 
 

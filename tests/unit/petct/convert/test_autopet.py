@@ -52,7 +52,7 @@ def test_an_incomplete_study_is_refused_and_names_what_it_lacks(tmp_path):
     assert "SUV.nii.gz, SEG.nii.gz" in reason and STUDY in reason
 
 
-def test_the_dicom_release_is_recognised(tmp_path):
+def test_the_dicom_release_is_recognized(tmp_path):
     touch(tmp_path / "PETCT_0168f65af8" / STUDY / "CT" / "1-001.dcm")
 
     with pytest.raises(ValueError, match="DICOM release, convert it to NIfTI"):

@@ -196,7 +196,7 @@ def test_headers_that_differ_by_rounding_are_made_one_without_touching_a_voxel(n
 # What is written
 
 
-def test_dataset_json_tells_where_the_data_comes_from_and_chooses_the_normalisation(nnunet):
+def test_dataset_json_tells_where_the_data_comes_from_and_chooses_the_normalization(nnunet):
     command = arrange("hecktor 2022", nnunet / "source", CT_GRID, PET_GRID, patients="abcdef")
 
     assert convert(*command) == 0
@@ -212,7 +212,7 @@ def test_dataset_json_tells_where_the_data_comes_from_and_chooses_the_normalisat
     assert "h2aseg_nnunet" in description["converted_by"]
 
 
-def test_pet_may_be_normalised_image_by_image(nnunet):
+def test_pet_may_be_normalized_image_by_image(nnunet):
     command = arrange("hecktor 2022", nnunet / "source", CT_GRID, PET_GRID)
 
     assert convert(*command, "--pet-channel", "PET") == 0
@@ -348,7 +348,7 @@ def test_autopet_refuses_a_study_whose_pet_is_on_another_grid(nnunet, capsys):
 
 
 def test_lesions_lost_at_the_border_or_in_a_coarse_grid_are_told(nnunet, capsys):
-    """The PET ends 3 mm beside the centre of the lesion; the second label is one voxel between the new ones."""
+    """The PET ends 3 mm beside the center of the lesion; the second label is one voxel between the new ones."""
     pet_grid = grid_around(POINT_MM + np.array((63, 0, 0)), (30, 30, 30), (4.0, 4.0, 4.0))
     pet_grid = pet_grid._replace(origin_mm=tuple(np.subtract(pet_grid.origin_mm, (6.0, 0.0, 0.0)).tolist()))
     command = arrange("hecktor 2022", nnunet / "source", CT_GRID, pet_grid)
@@ -392,7 +392,7 @@ def test_a_finished_case_is_done_again_if(nnunet, what):
     assert convert(*command) == 0
 
     pet, place = read(only_case(nnunet)[1])
-    inner = (slice(3, -3),) * 3  # beyond the outermost PET voxels' centres
+    inner = (slice(3, -3),) * 3  # beyond the outermost PET voxels' centers
     factor = 2 if what == "source changed" else 1
     np.testing.assert_allclose(pet[inner], factor * ramp(place[inner]), rtol=1e-5)
 
@@ -500,7 +500,7 @@ def test_another_conversion_into_the_same_folder_is_refused_unless_overwriting_i
 
     assert convert(*command, "--spacing", 3) == 1
 
-    assert "was converted with spacing_mm = None, now it is [3.0, 3.0, 3.0]" in capsys.readouterr().err
+    assert "with other settings (spacing_mm None, now [3.0, 3.0, 3.0])" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in dataset(nnunet).rglob("*.*")} == before
     assert convert(*command, "--spacing", 3, "--overwrite") == 0
     assert record(nnunet)["cases"]["one"]["spacing_mm"] == [3.0, 3.0, 3.0]
@@ -515,7 +515,7 @@ def test_a_folder_made_by_others_is_never_touched(nnunet, capsys, overwrite):
 
     assert convert(*command, *overwrite) == 1
 
-    assert "was not made by h2aseg convert" in capsys.readouterr().err
+    assert "exists and is not a dataset of h2aseg convert: choose another number" in capsys.readouterr().err
     assert [file.name for file in theirs.parent.iterdir()] == ["dataset.json"]
 
 
