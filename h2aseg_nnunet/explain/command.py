@@ -38,9 +38,9 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Explain the cases and say where each explanation lies."""
     from h2aseg_nnunet.explain.model import load_model  # torch takes seconds to import
-    from h2aseg_nnunet.explain.run import Settings, explain
+    from h2aseg_nnunet.explain.run import ExplanationSettings, explain_cases
 
     model = load_model(options.model, options.fold, options.checkpoint, options.device, options.step_size)
-    settings = Settings(options.voxel, options.point, options.prev_stage_predictions, options.max_suv)
-    for folder in explain(model, options.images, options.output, settings, options.continue_prediction):
+    settings = ExplanationSettings(options.voxel, options.point, options.prev_stage_predictions, options.max_suv)
+    for folder in explain_cases(model, options.images, options.output, settings, options.continue_prediction):
         print(f"Explanation: {folder}")

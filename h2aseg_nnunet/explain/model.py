@@ -1,35 +1,33 @@
-"""A trained model from nnU-Net's results folder, ready to be explained."""
+"""A trained H2ASeg from nnU-Net's results folder, ready to be explained."""
 
-import contextlib
-import io
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.explain.sliding import ExplainingPredictor
 from h2aseg_nnunet.network.h2aseg import H2ASeg
-from h2aseg_nnunet.network.readings import plain
+from h2aseg_nnunet.network.readings import unwrap
+from h2aseg_nnunet.petct.nnunet.models import find_folds, load_predictor
+from h2aseg_nnunet.petct.nnunet.sliding import MapMergingPredictor
 
 
 class Model(NamedTuple):
     """One fold of a trained H2ASeg.
 
     Attributes:
-        predictor: nnU-Net's, without mirroring and without torch.compile, whose code would pass hooks by.
-        folder: nnU-Net's, TRAINER__PLANS__CONFIGURATION.
+        predictor: nnU-Net's predictor, without mirroring and without torch.compile, whose code does not call hooks.
+        folder: nnU-Net's results folder of the model, TRAINER__PLANS__CONFIGURATION.
         fold: A number, or "all".
-        checkpoint: Name of the file.
+        checkpoint: Name of the file in the fold's folder.
     """
 
-    predictor: ExplainingPredictor
+    predictor: MapMergingPredictor
     folder: Path
     fold: str
     checkpoint: str
 
     @property
     def network(self) -> H2ASeg:
+        """The network, not wrapped."""
         return self.predictor.network
 
     @property
@@ -50,58 +48,24 @@ def load_model(
 
     Args:
         folder: nnU-Net's results folder of one model, with dataset.json, plans.json and fold_0, ...
-        fold: Default: the first that has the checkpoint.
+        fold: A number, or "all"; default: the first that has the checkpoint.
         checkpoint: Name of the file in the fold's folder.
         device: cpu, cuda, mps, or auto: a CUDA GPU if there is one.
-        step_size: Of the sliding window, in patches.
+        step_size: Step of the sliding window, as a share of the patch.
 
     Raises:
-        UserError: If files are missing, or the network is no H2ASeg.
+        UserError: If files are missing, or the network is not an H2ASeg.
     """
     folder = Path(folder)
-    fold = _find_fold(folder, fold, checkpoint)
-    if not 0 < step_size <= 1:
-        raise UserError(f"-step_size {step_size}: windows must overlap or touch, so at most 1 and more than 0.")
-    device = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("-device cuda: torch finds no CUDA device here; use -device cpu.")
-    with contextlib.redirect_stdout(io.StringIO()):  # remarks on devices and searched folders
-        predictor = ExplainingPredictor(
-            tile_step_size=step_size,
-            use_mirroring=False,
-            perform_everything_on_device=device == "cuda",
-            device=torch.device(device),
-        )
-        predictor.initialize_from_trained_model_folder(str(folder), (fold,), checkpoint)
-    network = getattr(predictor.network, "_orig_mod", predictor.network)
-    if not isinstance(network, H2ASeg):
+    fold, *_ = find_folds(folder, None if fold is None else [fold], checkpoint)
+    predictor = load_predictor(MapMergingPredictor, folder, [fold], checkpoint, device, step_size, mirroring=False)
+    try:
+        network = unwrap(predictor.network)
+    except ValueError as error:
         raise UserError(
-            f"{folder} was trained by {predictor.trainer_name}, whose network is {type(network).__name__}: h2aseg "
-            "explain reads H2ASeg's weighting and attention, which no other network has. Give a model trained with "
-            "-tr nnUNetTrainerH2ASeg."
-        )
-    predictor.network = plain(network).to(predictor.device).eval()
+            f"{folder} was trained by {predictor.trainer_name}: {error} h2aseg explain reads H2ASeg's weighting and "
+            "attention, which no other network has. Give a model trained with -tr nnUNetTrainerH2ASeg."
+        ) from error
+    predictor.allow_tqdm = True
+    predictor.network = network.to(predictor.device).eval()
     return Model(predictor, folder, fold, checkpoint)
-
-
-def trained_folds(folder: Path, checkpoint: str) -> list[str]:
-    """The folds of a model that have the checkpoint.
-
-    Raises:
-        UserError: If the folder is no model's.
-    """
-    missing = [name for name in ("dataset.json", "plans.json") if not (folder / name).is_file()]
-    if missing:
-        raise UserError(
-            f"-m {folder}: {' and '.join(missing)} missing. Give the folder TRAINER__PLANS__CONFIGURATION of "
-            "nnUNet_results that holds fold_0, ..."
-        )
-    return sorted(file.parent.name.removeprefix("fold_") for file in folder.glob(f"fold_*/{checkpoint}"))
-
-
-def _find_fold(folder: Path, fold: str | None, checkpoint: str) -> str:
-    folds = trained_folds(folder, checkpoint)
-    if not folds or (fold is not None and fold not in folds):
-        wanted = "fold_*" if fold is None else f"fold_{fold}"
-        raise UserError(f"{folder / wanted / checkpoint} does not exist; folds with that file: {folds or 'none'}.")
-    return fold if fold is not None else folds[0]

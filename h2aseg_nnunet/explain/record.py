@@ -1,33 +1,63 @@
-"""Numbers of an explanation: what explanation.json holds, and the lines on the screen."""
+"""The record of an explanation: its folder, the numbers of explanation.json, and the lines on the screen."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from h2aseg_nnunet.explain.case import Case, Prediction
-from h2aseg_nnunet.explain.gains import StageGains, as_text
-from h2aseg_nnunet.explain.reading import Reading
-from h2aseg_nnunet.explain.voxel import Voxel
-from h2aseg_nnunet.network.readings import MODALITIES
+from h2aseg_nnunet.explain.attention import Reading
+from h2aseg_nnunet.explain.case import CasePrediction, ExplainedCase, Voxel
+from h2aseg_nnunet.network.readings import MODALITIES, StageGains
+from h2aseg_nnunet.petct.files import OutputFolder
+
+RECORD = "explanation.json"
+"""Written into every case's folder, as its last file: where it is, an explanation is complete."""
+
+
+def explanation_folder(folder: Path) -> OutputFolder:
+    """Return a case's folder, which is ours if its record is."""
+    return OutputFolder(folder, RECORD, "an explanation", keys=("case", "attribution"))
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside `folder` that takes its place on success and is removed otherwise.
+
+    Raises:
+        UserError: If `folder` holds something else than an explanation.
+    """
+    explanation_folder(folder).require_own()
+    temporary = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a killed run
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def make_record(
-    case: Case,
+    case: ExplainedCase,
     gains: list[StageGains],
-    prediction: Prediction,
-    replaced: dict[str, Prediction],
+    prediction: CasePrediction,
+    replaced: dict[str, CasePrediction],
     voxel: Voxel,
     readings: list[Reading],
 ) -> dict[str, Any]:
-    """All numbers, ready for JSON.
+    """Collect all numbers, ready for JSON.
 
     Args:
-        case: What was explained.
-        gains: Of TAMW.
-        prediction: Of the case.
+        case: The explained case.
+        gains: Mean gains of TAMW.
+        prediction: The prediction of the case.
         replaced: Predictions with one modality replaced by its mean, by modality.
-        voxel: Whose attention is shown.
-        readings: What it read.
+        voxel: The voxel whose attention is shown.
+        readings: What that voxel read.
     """
     model = case.model
     return {
@@ -47,13 +77,20 @@ def make_record(
 
 
 def lines(record: dict[str, Any], gains: list[StageGains]) -> list[str]:
-    """What a reader wants to know first."""
-    text = [f"predicted tumour {record['predicted_volume_ml']:.1f} ml"]
+    """Return the lines that a reader wants to see first."""
+    text = [f"predicted tumor {record['predicted_volume_ml']:.1f} ml"]
     for name, attribution in record["attribution"].items():
         change = attribution["mean_in_predicted_tumor"]
         owed = "" if change is None else f"{change:+.2f} of the probability in it owed to {name}; "
         text.append(f"{owed}without {name} {attribution['predicted_volume_ml_without']:.1f} ml")
-    return text + ([f"TAMW {as_text(each)}" for each in gains] or ["TAMW: none, the network was built without it"])
+    return text + ([f"TAMW {_gains_line(each)}" for each in gains] or ["TAMW: none, the network was built without it"])
+
+
+def _gains_line(gains: StageGains) -> str:
+    parts = [
+        f"{name} {gains.tumor[name]:+.1%} in tumor, {gains.background[name]:+.1%} in background" for name in MODALITIES
+    ]
+    return f"stage {gains.stage}: {'; '.join(parts)}"
 
 
 def _gains(gains: StageGains) -> dict[str, Any]:
@@ -61,7 +98,7 @@ def _gains(gains: StageGains) -> dict[str, Any]:
     return {"stage": gains.stage} | by_modality | {"decoder": gains.decoder}
 
 
-def _attribution(prediction: Prediction, replaced: Prediction) -> dict[str, Any]:
+def _attribution(prediction: CasePrediction, replaced: CasePrediction) -> dict[str, Any]:
     tumor = prediction.tumor
     change = prediction.probabilities - replaced.probabilities
     return {
@@ -71,7 +108,7 @@ def _attribution(prediction: Prediction, replaced: Prediction) -> dict[str, Any]
     }
 
 
-def _voxel(voxel: Voxel, prediction: Prediction) -> dict[str, Any]:
+def _voxel(voxel: Voxel, prediction: CasePrediction) -> dict[str, Any]:
     probability = float(prediction.probabilities[voxel.index_xyz[::-1]])
     return voxel._asdict() | {"tumor_probability": probability}
 

@@ -1,6 +1,6 @@
 """Forward hooks that read what the decoder does. The network itself knows nothing of them and costs nothing more."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -14,6 +14,9 @@ from h2aseg_nnunet.network.tamw import TAMW
 MODALITIES = {"CT": CT, "PET": PET}
 DECODER = 2
 """TAMW weighs three kinds of features, in this order: CT, PET, and the coarser stage's."""
+
+LEAST_SHARE = 1e-6
+"""Minimum weight of a window, so that the weighted mean is defined even if no window contains tumor (or background)."""
 
 
 class TAMWReading(NamedTuple):
@@ -30,7 +33,7 @@ class TAMWReading(NamedTuple):
     w0: Tensor
 
     def scale(self, modality: int) -> Tensor:
-        """(b, 1, *): the mean factor 1 - w0 + (w1 + w0) p1 by which features of CT or PET are scaled."""
+        """Return (b, 1, *): the mean factor 1 - w0 + (w1 + w0) p1 by which features of CT or PET are scaled."""
         shape = (-1, *[1] * (self.tumor.ndim - 1))
         w1, w0 = self.w1[:, modality].reshape(shape), self.w0[:, modality].reshape(shape)
         return 1 - w0 + (w1 + w0) * self.tumor
@@ -41,11 +44,68 @@ class DecoderReadings(NamedTuple):
 
     Attributes:
         logits: (b, num_classes, *) of every stage.
-        tamw: Of every stage but the deepest, which has none; of none where the network was built without TAMW.
+        tamw: What TAMW did at every stage but the deepest, which has none; empty if the network was built without.
     """
 
     logits: dict[int, Tensor]
     tamw: dict[int, TAMWReading]
+
+
+class StageGains(NamedTuple):
+    """Mean gains at one stage; 0.2 stands for 20 % more, -0.2 for 20 % less.
+
+    Attributes:
+        stage: 1 is full resolution.
+        tumor, background: Change of features in predicted tumor and in background, by modality: w1 and -w0.
+        decoder: Change of the coarser stage's features, everywhere: w1 - w0.
+    """
+
+    stage: int
+    tumor: dict[str, float]
+    background: dict[str, float]
+    decoder: float
+
+
+class GainTally:
+    """Means over images or windows, which weigh by what they hold.
+
+    A window with much tumor says more about the gain of tumor than one with little; the same for background.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[int, list[Tensor]] = {}
+
+    def clear(self) -> None:
+        """Forget what was added."""
+        self._sums.clear()
+
+    def add(self, readings: Mapping[int, TAMWReading]) -> None:
+        """Add the images or windows of one forward pass, by stage."""
+        for stage, reading in readings.items():
+            share = reading.tumor.flatten(1).mean(1)  # (b,)
+            in_tumor, in_background = share + LEAST_SHARE, 1 - share + LEAST_SHARE
+            weighted = [
+                (in_tumor[:, None] * reading.w1).sum(0),
+                (in_background[:, None] * reading.w0).sum(0),
+                (reading.w1 - reading.w0).sum(0),
+                torch.stack([in_tumor.sum(), in_background.sum(), torch.ones_like(in_tumor).sum()]),
+            ]
+            before = self._sums.get(stage, [0, 0, 0, 0])
+            self._sums[stage] = [a + b for a, b in zip(before, weighted, strict=True)]
+
+    def means(self) -> list[StageGains]:
+        """Return the means from full resolution to the coarsest stage that has TAMW."""
+        return [self._mean(stage, *self._sums[stage]) for stage in sorted(self._sums)]
+
+    @staticmethod
+    def _mean(stage: int, w1: Tensor, w0: Tensor, both: Tensor, weights: Tensor) -> StageGains:
+        in_tumor, in_background, everywhere = weights.tolist()
+        return StageGains(
+            stage,
+            tumor={name: w1[part].item() / in_tumor for name, part in MODALITIES.items()},
+            background={name: -w0[part].item() / in_background for name, part in MODALITIES.items()},
+            decoder=both[DECODER].item() / everywhere,
+        )
 
 
 @contextmanager
@@ -56,7 +116,7 @@ def reading_decoder(network: nn.Module) -> Iterator[DecoderReadings]:
         network: H2ASeg, also as wrapped by torch.compile or DistributedDataParallel: the wrapped network's own
             forward passes are read, not those of compiled code.
     """
-    decoder = plain(network).decoder
+    decoder = unwrap(network).decoder
     readings = DecoderReadings({}, {})
     with ExitStack() as hooks:
         for stage, module in _from_deepest(decoder.stages):
@@ -67,16 +127,16 @@ def reading_decoder(network: nn.Module) -> Iterator[DecoderReadings]:
         yield readings
 
 
-def plain(network: nn.Module) -> H2ASeg:
-    """The network as it was built, without the wrappers of DistributedDataParallel and torch.compile.
+def unwrap(network: nn.Module) -> H2ASeg:
+    """Return the network as it was built, without the wrappers of DistributedDataParallel and torch.compile.
 
     Raises:
-        ValueError: If it is no H2ASeg.
+        ValueError: If it is not an H2ASeg.
     """
     network = getattr(network, "module", network)
     network = getattr(network, "_orig_mod", network)
     if not isinstance(network, H2ASeg):
-        raise ValueError(f"{type(network).__name__} is no H2ASeg network.")
+        raise ValueError(f"{type(network).__name__} is not an H2ASeg network.")
     return network
 
 

@@ -7,32 +7,31 @@ import torch
 from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from torch import Tensor, nn
 
-from h2aseg_nnunet.explain.gains import GainTally, StageGains
-from h2aseg_nnunet.network.readings import MODALITIES, plain, reading_decoder
+from h2aseg_nnunet.network.readings import MODALITIES, GainTally, StageGains, reading_decoder, unwrap
 
 
 @torch.no_grad()
 def measure_gains(network: nn.Module, data: Tensor, device: torch.device) -> list[StageGains]:
-    """Mean gains over a batch, from one forward pass of the plain network; none where it was built without TAMW.
+    """Measure mean gains over a batch by one forward pass; empty if the network was built without TAMW.
 
-    Not of the compiled or distributed one: compiled code passes hooks by, and other ranks need not take part.
+    The unwrapped network makes the pass: compiled code does not call hooks, and other ranks need not take part.
 
     Args:
-        network: In evaluation mode, as the trainer holds it.
-        data: (b, c, *), on any device.
-        device: The network's.
+        network: The trainer's network, in evaluation mode.
+        data: A batch (b, c, *), on any device.
+        device: Device of the network.
     """
-    if not plain(network).decoder.has_tamw:
+    if not unwrap(network).decoder.has_tamw:
         return []
     tally = GainTally()
     with reading_decoder(network) as readings, torch.autocast("cuda") if device.type == "cuda" else nullcontext():
-        plain(network)(data.to(device, non_blocking=True))
+        unwrap(network)(data.to(device, non_blocking=True))
     tally.add(readings.tamw)
     return tally.means()
 
 
 def log_gains(logger: MetaLogger, gains: Sequence[StageGains], epoch: int) -> None:
-    """One value per stage, modality and place: `tamw/stage1_PET_tumor` is 0.2 if PET features are raised by 20 %.
+    """Log one value per stage, modality and place: `tamw/stage1_PET_tumor` is 0.2 if PET features are raised by 20 %.
 
     A training resumed from a checkpoint without these values has NaN for its earlier epochs.
     """
@@ -47,7 +46,7 @@ def log_gains(logger: MetaLogger, gains: Sequence[StageGains], epoch: int) -> No
 
 
 def as_line(gains: Sequence[StageGains]) -> str:
-    """For the training log: change of features in predicted tumour and in background."""
+    """Return the training log's line: change of features in predicted tumor and in background."""
     if not gains:
         return "TAMW: none, the network was built without it"
     stages = [
@@ -55,4 +54,4 @@ def as_line(gains: Sequence[StageGains]) -> str:
         + ", ".join(f"{name} {each.tumor[name]:+.1%} / {each.background[name]:+.1%}" for name in MODALITIES)
         for each in gains
     ]
-    return f"TAMW in tumour / background: {'; '.join(stages)}"
+    return f"TAMW in tumor / background: {'; '.join(stages)}"

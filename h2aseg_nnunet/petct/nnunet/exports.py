@@ -1,11 +1,16 @@
-"""nnU-Net's preprocessing of a case for prediction, and its export of logits."""
+"""nnU-Net's preprocessing of a case for prediction, and its way back from logits to masks."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from nnunetv2.inference.export_prediction import export_prediction_from_logits
+from nnunetv2.inference.export_prediction import (
+    convert_predicted_logits_to_segmentation_with_correct_shape,
+    export_prediction_from_logits,
+)
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,18 +35,33 @@ class Logits(NamedTuple):
     file: Path
 
 
-def preprocess(predictor: nnUNetPredictor, case: ImageFiles) -> tuple[Tensor, dict[str, Any]]:
-    """Preprocess a case as nnU-Net does for prediction: the image (c, *), and what its export needs to know.
+def preprocess(
+    predictor: nnUNetPredictor, case: ImageFiles, previous_stage: Path | None = None
+) -> tuple[Tensor, dict[str, Any]]:
+    """Preprocess a case as nnU-Net does for prediction.
 
-    Raises:
-        UserError: If images cannot be read or do not share one grid.
+    Call `case.read()` before: where images are damaged or do not fit, nnU-Net's reader gives no reason.
+
+    Args:
+        predictor: nnU-Net's predictor.
+        case: The images.
+        previous_stage: Segmentation by the previous stage of a cascade, whose classes become further channels.
+
+    Returns:
+        The image (c, *), and the properties that nnU-Net's export needs.
     """
-    case.read()  # nnU-Net's reader would give no reason
     configuration = predictor.configuration_manager
-    data, _, properties = configuration.preprocessor_class(verbose=False).run_case(
-        [str(file) for file in case.images], None, predictor.plans_manager, configuration, predictor.dataset_json
+    data, labels, properties = configuration.preprocessor_class(verbose=False).run_case(
+        [str(file) for file in case.images],
+        None if previous_stage is None else str(previous_stage),
+        predictor.plans_manager,
+        configuration,
+        predictor.dataset_json,
     )
-    return torch.from_numpy(data).to(torch.float32, memory_format=torch.contiguous_format), properties
+    if previous_stage is not None:
+        one_hot = convert_labelmap_to_one_hot(labels[0], predictor.label_manager.foreground_labels, data.dtype)
+        data = np.vstack((data, one_hot))
+    return torch.from_numpy(np.ascontiguousarray(data)).float(), properties
 
 
 def export(logits: Logits) -> None:
@@ -50,3 +70,21 @@ def export(logits: Logits) -> None:
     with replacing(logits.file) as temporary:
         truncated = str(temporary).removesuffix(ending)
         export_prediction_from_logits(logits.values, logits.properties, *logits.about, truncated)
+
+
+def to_masks(predictor: nnUNetPredictor, logits: Tensor, properties: dict[str, Any]) -> tuple[NDArray, NDArray]:
+    """Bring logits (num_classes, *) back onto the grid that nnU-Net's reader gave.
+
+    Returns:
+        Labels (z, y, x), and probabilities of each class or region (num_classes, z, y, x).
+    """
+    labels, probabilities = convert_predicted_logits_to_segmentation_with_correct_shape(
+        logits,
+        predictor.plans_manager,
+        predictor.configuration_manager,
+        predictor.label_manager,
+        properties,
+        return_probabilities=True,
+        num_threads_torch=torch.get_num_threads(),
+    )
+    return labels, probabilities

@@ -24,7 +24,7 @@ DATASET = {
 }
 PATCH = 16
 SPACING_MM = 2.0  # of the model
-CENTRE_MM = (-10.0, 24.0, 130.0)  # of the phantom's tumour
+CENTRE_MM = (-10.0, 24.0, 130.0)  # of the phantom's tumor
 RADIUS_MM = 9.0
 CONFIGURATION = "3d_fullres"
 
@@ -82,7 +82,7 @@ def save_model(
 
 
 def learn(network, carrier: int, iterations: int = 60) -> None:
-    """Teach a network that the ball in one modality is the tumour, and the ball in the other is not."""
+    """Teach a network that the ball in one modality is the tumor, and the ball in the other is not."""
     rng = np.random.default_rng(0)
     grid = np.stack(np.meshgrid(*[np.arange(PATCH)] * 3, indexing="ij"), -1)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
@@ -103,7 +103,7 @@ def learn(network, carrier: int, iterations: int = 60) -> None:
 
 
 def write_phantom(folder: Path, carrier: int | None = None, name: str = "case") -> Path:
-    """CT and PET with the tumour's ball in one modality, or both, and a false one in the other; returns FOLDER/case.
+    """CT and PET with the tumor's ball in one modality, or both, and a false one in the other; returns FOLDER/case.
 
     Voxels of 2 x 2.5 x 3 mm, axes to the left, to the front and to the head; zeros around.
     """
@@ -145,7 +145,7 @@ def registered():
 
 @pytest.fixture(scope="session")
 def trained_model(tmp_path_factory):
-    """Model folders by the modality that carries the tumour, each trained once."""
+    """Model folders by the modality that carries the tumor, each trained once."""
     folders: dict[int, Path] = {}
 
     def get(carrier: int) -> Path:

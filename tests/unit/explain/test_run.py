@@ -9,9 +9,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from h2aseg_nnunet import cli
-from h2aseg_nnunet.explain.model import load_model
-from h2aseg_nnunet.explain.run import Settings, explain
-from h2aseg_nnunet.explain.sliding import ExplainingPredictor
+from h2aseg_nnunet.explain import ExplanationSettings, explain_cases, load_model
+from h2aseg_nnunet.explain.maps import DecoderMaps, predict_maps
 from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg_noTAMW
 from tests.unit.explain.conftest import CENTRE_MM, DATASET, PLANS, make_network, make_plans, save_model, write_phantom
@@ -39,8 +38,8 @@ def nnunet_prediction(model_folder, case, step_size=1.0) -> tuple[np.ndarray, np
 
 
 @pytest.mark.parametrize(("carrier", "silent"), [("PET", "CT"), ("CT", "PET")])
-def test_the_prediction_is_owed_to_the_modality_that_carries_the_tumour(trained_model, tmp_path, carrier, silent):
-    """And everything about a case lies on its grid, where its tumour is."""
+def test_the_prediction_is_owed_to_the_modality_that_carries_the_tumor(trained_model, tmp_path, carrier, silent):
+    """And everything about a case lies on its grid, where its tumor is."""
     model_folder = trained_model({"CT": CT, "PET": PET}[carrier])
     case = write_phantom(tmp_path / "images", {"CT": CT, "PET": PET}[carrier])
 
@@ -98,7 +97,7 @@ def test_logits_with_maps_are_exactly_nnunets_and_every_window_counts_once(untra
     stock.initialize_from_trained_model_folder(str(model_folder), (0,))
     expected = stock.predict_sliding_window_return_logits(data)
 
-    maps = model.predictor.predict_maps(data)
+    maps = predict_maps(model, data)
     once_more = model.predictor.predict_sliding_window_return_logits(data)
 
     assert torch.equal(maps.logits, expected)
@@ -113,9 +112,9 @@ def test_an_interrupted_prediction_leaves_a_working_predictor(untrained, monkeyp
     before = model.predictor.predict_sliding_window_return_logits(data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ExplainingPredictor, "_window_maps", lambda self, x: 1 / 0)
+        patch.setattr(DecoderMaps, "of_window", lambda self, window: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            model.predictor.predict_maps(data)
+            predict_maps(model, data)
 
     assert torch.equal(model.predictor.predict_sliding_window_return_logits(data), before)
     assert not any(module._forward_hooks for module in model.network.modules())
@@ -134,7 +133,7 @@ def test_constant_gains_become_the_scale_they_stand_for(untrained):
         with torch.no_grad():
             head.conv.bias.copy_(torch.tensor([-15.0, 15.0]))
 
-    maps = model.predictor.predict_maps(torch.randn(2, 20, 16, 24))
+    maps = predict_maps(model, torch.randn(2, 20, 16, 24))
 
     for scale in maps.scales.values():
         torch.testing.assert_close(scale.float(), torch.full((20, 16, 24), 1.5), atol=1e-2, rtol=0)  # half precision
@@ -167,7 +166,7 @@ def test_stage_1_is_nnunets_probability_for_every_kind_of_model(tmp_path, no_fig
     case = write_phantom(tmp_path / "images")
 
     model = load_model(model_folder, device="cpu", step_size=1)
-    (folder,) = explain(model, case, tmp_path / "out", Settings(voxel_xyz=(9, 11, 6)))
+    (folder,) = explain_cases(model, case, tmp_path / "out", ExplanationSettings(voxel_xyz=(9, 11, 6)))
 
     _, probabilities = nnunet_prediction(model_folder, case)
     expected = probabilities.max(0) if dataset is REGIONS else 1 - probabilities[0]
@@ -195,14 +194,14 @@ def test_a_cascade_takes_the_previous_stages_segmentation_or_says_that_it_lacks(
     assert run(model_folder, case, tmp_path / "out", "-prev_stage_predictions", str(tmp_path / "lowres")) == 0
 
 
-def test_without_a_predicted_tumour_the_most_probable_voxel_is_asked(tmp_path):
+def test_without_a_predicted_tumor_the_most_probable_voxel_is_asked(tmp_path):
     plans = make_plans()
     network = make_network(plans)
     with torch.no_grad():
         network.decoder.seg_layers[-1].conv.bias[0] += 30
     model = load_model(save_model(tmp_path / "model", network, plans), device="cpu", step_size=1)
 
-    (folder,) = explain(model, write_phantom(tmp_path / "images"), tmp_path / "out")
+    (folder,) = explain_cases(model, write_phantom(tmp_path / "images"), tmp_path / "out")
 
     record = json.loads((folder / "explanation.json").read_text())
     assert record["predicted_volume_ml"] == 0
@@ -239,7 +238,7 @@ def test_an_explanation_is_replaced_or_kept_but_nothing_else_is_touched(untraine
     (folder / "thesis.txt").write_text("mine")
 
     assert run(model_folder, case, tmp_path / "out") == 1
-    assert "is no explanation" in capsys.readouterr().err
+    assert "is not an explanation" in capsys.readouterr().err
     assert [file.name for file in (tmp_path / "out").rglob("*")] == ["case", "thesis.txt"]
 
     (folder / "thesis.txt").unlink()
@@ -269,7 +268,7 @@ def test_every_mistake_is_one_sentence_and_writes_nothing(untrained, tmp_path, c
         ((tmp_path / "empty", case, out), "dataset.json and plans.json missing"),
         (
             (model_folder, case, out, "-f", "3"),
-            "fold_3/checkpoint_final.pth does not exist; folds with that file: ['0']",
+            "fold_3/checkpoint_final.pth does not exist; folds with that file: 0.",
         ),
         ((model_folder, tmp_path / "images" / "other", out), "other_0001.nii.gz missing"),
         ((model_folder, tmp_path / "empty", out), "holds no case"),
@@ -297,4 +296,4 @@ def test_a_model_of_another_trainer_is_refused_by_name(tmp_path, capsys):
     assert run(model_folder, write_phantom(tmp_path / "images"), tmp_path / "out") == 1
 
     error = capsys.readouterr().err
-    assert "trained by nnUNetTrainer, whose network is PlainConvUNet" in error and error.count("\n") == 1
+    assert "trained by nnUNetTrainer: PlainConvUNet is not an H2ASeg network." in error and error.count("\n") == 1

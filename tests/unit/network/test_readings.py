@@ -2,9 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from h2aseg_nnunet.explain.gains import GainTally
 from h2aseg_nnunet.modalities import CT, PET
-from h2aseg_nnunet.network.readings import plain, reading_decoder
+from h2aseg_nnunet.network.readings import GainTally, reading_decoder, unwrap
 from tests.unit.explain.conftest import make_network, make_plans
 
 
@@ -74,13 +73,13 @@ def test_no_hook_is_left_behind_by_an_error(network):
 
 
 def test_another_network_is_refused():
-    with pytest.raises(ValueError, match="Conv3d is no H2ASeg"):
-        plain(nn.Conv3d(1, 1, 1))
+    with pytest.raises(ValueError, match="Conv3d is not an H2ASeg"):
+        unwrap(nn.Conv3d(1, 1, 1))
 
 
 @torch.no_grad()
-def test_windows_weigh_by_the_tumour_that_they_hold(network):
-    """Gains of two windows, w1 = 0.1 with a tumour share of 0.9 and w1 = 0.5 with 0.1: 0.14 together."""
+def test_windows_weigh_by_the_tumor_that_they_hold(network):
+    """Gains of two windows, w1 = 0.1 with a tumor share of 0.9 and w1 = 0.5 with 0.1: 0.14 together."""
     tally = GainTally()
     for share, gain in ((0.9, 0.1), (0.1, 0.5)):
         with reading_decoder(network) as readings:

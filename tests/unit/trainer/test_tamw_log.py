@@ -60,7 +60,7 @@ def test_every_epoch_has_one_value_per_stage_modality_and_place(make_small_train
     assert all(-1 < value < 1 for key in EXPECTED_KEYS for value in history[key])
     output = tmp_path / "nnUNet_results"
     (log,) = output.rglob("training_log_*.txt")
-    assert log.read_text().count("TAMW in tumour / background: stage 1 CT") == 2
+    assert log.read_text().count("TAMW in tumor / background: stage 1 CT") == 2
     assert list(output.rglob("progress.png"))
 
 

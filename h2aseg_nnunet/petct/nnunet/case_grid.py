@@ -1,6 +1,7 @@
 """From the grid of a case's files to the grid on which nnU-Net predicts, and back."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import SimpleITK
@@ -16,25 +17,28 @@ from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.orientation import like
 
 REORIENTED = "RAS"
-"""To which nnU-Net's reorienting readers turn images."""
+"""Orientation to which nnU-Net's reorienting readers turn images."""
 
 
 class CaseGrid:
     """The grids of one case; nnU-Net's reader, transposition, cropping and resampling lie between them.
 
     Args:
-        predictor: Knows plans and configuration.
+        predictor: nnU-Net's predictor, with its plans and configuration.
         image: One of the case's images, as it lies in the file.
         properties: What nnU-Net's preprocessing noted about the case.
 
     Raises:
-        UserError: If the dataset's reader knows no positions in space.
+        UserError: If the dataset's reader reads files without positions in space.
     """
 
-    def __init__(self, predictor: nnUNetPredictor, image: Image, properties: dict):
+    def __init__(self, predictor: nnUNetPredictor, image: Image, properties: dict[str, Any]):
         reader = predictor.plans_manager.image_reader_writer_class
         if not issubclass(reader, (SimpleITKIO, NibabelIO, NibabelIOWithReorient)):
-            raise UserError(f"The dataset is read by {reader.__name__}; h2aseg explain needs images in space: NIfTI.")
+            raise UserError(
+                f"The dataset is read by {reader.__name__}, whose files hold no positions in space: a model of NIfTI, "
+                "MHA or NRRD images is expected."
+            )
         reorients = issubclass(reader, (SimpleITKIOWithReorient, NibabelIOWithReorient))
         self.image = image
         self._read = SimpleITK.DICOMOrient(image, REORIENTED) if reorients else image
@@ -42,7 +46,7 @@ class CaseGrid:
         self._properties = properties
 
     def to_file(self, array: NDArray) -> Image:
-        """An array (z, y, x) as nnU-Net's reader and its export lay them out -> an image on the file's grid."""
+        """Bring an array (z, y, x), laid out as nnU-Net's reader and export do, onto the file's grid."""
         read = like(array, self._read)
         if self._read is self.image:
             return read
@@ -52,7 +56,12 @@ class CaseGrid:
         return image
 
     def from_preprocessed(self, volume: torch.Tensor, outside: float = 0.0) -> Image:
-        """A map (*) on the preprocessed grid -> single precision on the file's; `outside` beyond nnU-Net's crop."""
+        """Bring a map (*) of the preprocessed grid onto the file's, in single precision.
+
+        Args:
+            volume: The map.
+            outside: Value in the margin that nnU-Net cuts off.
+        """
         properties = self._properties
         cropped_shape = properties["shape_after_cropping_and_before_resampling"]
         file_spacing = [properties["spacing"][axis] for axis in self._plans.transpose_forward]
@@ -68,23 +77,29 @@ class CaseGrid:
 
     @property
     def inside(self) -> NDArray[np.bool_]:
-        """(z, y, x) of the file: what is left after nnU-Net has cut off the empty margin."""
+        """The file's voxels (z, y, x) that are left after nnU-Net has cut off the empty margin."""
         array = np.zeros(self._properties["shape_before_cropping"], bool)
         array[tuple(slice(*bounds) for bounds in self._properties["bbox_used_for_cropping"])] = True
         return GetArrayFromImage(self.to_file(array.transpose(self._plans.transpose_backward).astype(np.uint8))) > 0
 
     def to_preprocessed(self, index_xyz: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-        """Voxel of the file -> the voxel on the preprocessed grid, of extents `shape`, that holds its centre.
+        """Find the voxel of the preprocessed grid that holds the center of a voxel of the file.
+
+        Args:
+            index_xyz: Voxel of the file.
+            shape: Extents of the preprocessed grid.
 
         Raises:
-            ValueError: If nnU-Net cuts the voxel off, for all images are zero around it.
+            UserError: If nnU-Net cuts the voxel off because all images are zero around it.
         """
         point = self.image.TransformIndexToPhysicalPoint([int(i) for i in index_xyz])
         index_zyx = self._read.TransformPhysicalPointToIndex(point)[::-1]
         index = [index_zyx[axis] for axis in self._plans.transpose_forward]
         box = self._properties["bbox_used_for_cropping"]
         if not all(low <= i < high for i, (low, high) in zip(index, box, strict=True)):
-            raise UserError(f"Voxel {tuple(index_xyz)} lies in the empty margin that nnU-Net cuts off.")
+            raise UserError(
+                f"Voxel {tuple(index_xyz)} lies in the empty margin that nnU-Net cuts off: choose one in the body."
+            )
         cropped_shape = self._properties["shape_after_cropping_and_before_resampling"]
         return tuple(
             (2 * (i - low) + 1) * extent // (2 * cropped)
