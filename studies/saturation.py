@@ -1,15 +1,22 @@
 """Whether attention and TAMW respond to what they read: `python -m studies.saturation FOLD_FOLDER ...`.
 
-Over batches as in training, the same for all models. For every attention: the standard deviation of its scores before
-softmax, and the weight of the token that is read most, mean over all that read; 1 is a hard choice of one token, which
-leaves queries and keys no gradient but at ties. What it adds to a stream, against that stream: the ratio of their
-standard deviations over positions; much more than 1, and the norm that follows the sum leaves little of the stream. For
-the gains of every TAMW: their mean absolute value, and how much they differ from patch to patch, standard deviation,
-mean over channels; 0 is a constant factor. Needs nnUNet_preprocessed (and nnUNet_extTrainer for trainers of your own).
+Every model reads the same training batches. Three things are measured, as means over batches.
+
+- Attention: the standard deviation of the scores before softmax, and the weight of the token that is read most. A
+  weight of 1 is a hard choice of one token, which leaves queries and keys hardly any gradient.
+- What attention adds to a stream: its standard deviation over positions, divided by the stream's. Far above 1, the norm
+  that follows the sum leaves little of the stream.
+- The gains of TAMW: their mean absolute value, and their standard deviation from patch to patch. 0 is a constant.
+
+Needs nnUNet_preprocessed, and nnUNet_extTrainer for trainers outside of the package.
 """
 
+import argparse
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -18,7 +25,6 @@ from torch import Tensor, nn
 from h2aseg_nnunet.network.attention import CrossModalAttention, GlobalAttention
 from h2aseg_nnunet.network.mcsa import BetweenWindows, WithinWindows
 from h2aseg_nnunet.network.tamw import ChannelGains
-from studies.trained_models import trained_models
 
 
 class Focus(NamedTuple):
@@ -36,17 +42,45 @@ class Gains(NamedTuple):
 
 
 def main() -> None:
-    models = trained_models("saturation", __doc__, batches=4)
+    parser = argparse.ArgumentParser(prog="python -m studies.saturation", description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLD_FOLDER", help="has checkpoint_final.pth")
+    parser.add_argument("--batches", type=int, default=4, help="training batches to read (default: %(default)s)")
+    options = parser.parse_args()
     print("| model | module | scores, deviation | largest weight | added, ratio | gains, magnitude | over patches |")
     print("|---|---|---|---|---|---|---|")
-    for model, trainer, batches in models:
-        images = [batch["data"].to(trainer.device) for batch in batches]
-        for name, (score_std, largest_weight) in measure_focus(trainer.network, images).items():
-            print(f"| {model} | {name} | {score_std:.1f} | {largest_weight:.2f} | | | |")
-        for name, ratio in measure_updates(trainer.network, images).items():
-            print(f"| {model} | {name} | | | {ratio:.2f} | | |")
-        for name, (magnitude, std_over_patches) in measure_gain_spread(trainer.network, images).items():
-            print(f"| {model} | {name} | | | | {magnitude:.2f} | {std_over_patches:.3f} |")
+    with tempfile.TemporaryDirectory() as results:
+        os.environ["nnUNet_results"] = results  # noqa: SIM112, nnU-Net's own name; a trainer writes a log at once
+        for folder in options.folders:
+            network, images = load(folder / "checkpoint_final.pth", options.batches)
+            print_rows(folder.parent.name, network, images)
+
+
+def print_rows(model: str, network: nn.Module, images: list[Tensor]) -> None:
+    for name, (score_std, largest_weight) in measure_focus(network, images).items():
+        print(f"| {model} | {name} | {score_std:.1f} | {largest_weight:.2f} | | | |")
+    for name, ratio in measure_updates(network, images).items():
+        print(f"| {model} | {name} | | | {ratio:.2f} | | |")
+    for name, (magnitude, std_over_patches) in measure_gain_spread(network, images).items():
+        print(f"| {model} | {name} | | | | {magnitude:.2f} | {std_over_patches:.3f} |")
+
+
+def load(checkpoint_file: Path, num_batches: int) -> tuple[nn.Module, list[Tensor]]:
+    """A trained network and training batches, the same for every trainer of the same plan and fold."""
+    # nnU-Net reads nnUNet_results when it is imported
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    from h2aseg_nnunet.petct.nnunet.seeding import seed_batches
+
+    checkpoint = torch.load(checkpoint_file, map_location="cpu", weights_only=False)
+    arguments = checkpoint["init_args"] | {"device": torch.device("cpu")}
+    arguments["plans"]["continue_training"] = False  # nnUNetv2_train adds it, the trainer takes it out
+    trainer = recursive_find_trainer_class_by_name(checkpoint["trainer_name"])(**arguments)
+    trainer.initialize()
+    trainer.load_checkpoint(str(checkpoint_file))
+    trainer.current_epoch = 0  # whose batches are drawn
+    seed_batches(trainer, seed=0)
+    training, _ = trainer.get_dataloaders()
+    return trainer.network, [next(training)["data"] for _ in range(num_batches)]
 
 
 @torch.no_grad()
@@ -55,7 +89,7 @@ def measure_focus(network: nn.Module, images: Iterable[Tensor]) -> dict[str, Foc
     found: dict[str, list[Focus]] = {}
 
     def measure(name: str, module: CrossModalAttention, tokens: dict, output: Tensor) -> None:
-        projections = module.project(tokens["target"], tokens["source"], tokens["positions"])
+        projections = module.project(tokens["target"], tokens["source"])
         itself = focus_of(projections.query_target, projections.key_target, tokens["mask"])
         other = focus_of(projections.query_source, projections.key_source, tokens["mask"])
         found.setdefault(f"{name}, itself", []).append(itself)
@@ -102,7 +136,7 @@ def _spread(x: Tensor) -> float:
 
 @torch.no_grad()
 def measure_gain_spread(network: nn.Module, images: Iterable[Tensor]) -> dict[str, Gains]:
-    """Gains of tumour and background of every TAMW by the name of their module."""
+    """Gains of tumor and background of every TAMW by the name of their module."""
     found: dict[str, list[Tensor]] = {}
 
     def measure(name: str, module: ChannelGains, tokens: dict, output: Tensor) -> None:

@@ -1,6 +1,5 @@
 """Bidirectional attention: CT reads itself and PET, PET reads itself and CT."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,7 +10,6 @@ from torch.utils.checkpoint import checkpoint
 
 from h2aseg_nnunet.network.chunked_attention import chunked_attention
 from h2aseg_nnunet.network.cpu import runs_on_cpu
-from h2aseg_nnunet.network.positions import encode_positions
 
 
 class Projections(NamedTuple):
@@ -36,17 +34,15 @@ class CrossModalAttention(nn.Module):
 
     Attributes:
         key_channels: Channels k of queries and keys.
-        qk_norm: Normalises queries and keys, or None; see `normalize_queries_and_keys` (qk_norm.py).
 
     Args:
         channels: Features c of each stream; values have as many.
         reduction: Queries and keys have c / reduction channels (r in the paper).
-        dropout: On the attention weights and on the output.
+        dropout: Dropout on the attention weights and on the output.
 
     Shape:
         target, source and output: (b, n, t, c), n windows of t tokens; every window is on its own.
         mask: (1, n, t), False at tokens that must not be read, or None.
-        positions: (t, c), added to every window of both streams, or None.
 
     Raises:
         ValueError: If fewer than one channel would be left for queries and keys.
@@ -54,8 +50,6 @@ class CrossModalAttention(nn.Module):
     Reference:
         Lu et al., H2ASeg, arXiv:2403.18339.
     """
-
-    qk_norm: nn.Module | None
 
     def __init__(self, channels: int, reduction: int = 1, dropout: float = 0.0):
         super().__init__()
@@ -68,27 +62,21 @@ class CrossModalAttention(nn.Module):
         self.from_source = nn.Linear(channels, sum(self.source_parts), bias=False)
         self.out = nn.Linear(channels, channels, bias=False)
         self.dropout = nn.Dropout(dropout)
-        self.qk_norm = None
 
-    def forward(
-        self, target: Tensor, source: Tensor, mask: Tensor | None = None, positions: Tensor | None = None
-    ) -> Tensor:
-        tokens = self.project(target, source, positions)
+    def forward(self, target: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
+        tokens = self.project(target, source)
         dropout = self.dropout.p if self.training else 0.0
         from_target = attend(tokens.query_target, tokens.key_target, tokens.value_target, mask, dropout)
         from_source = attend(tokens.query_source, tokens.key_source, tokens.value_source, mask, dropout)
         return self.dropout(from_target + from_source)
 
-    def project(self, target: Tensor, source: Tensor, positions: Tensor | None = None) -> Projections:
+    def project(self, target: Tensor, source: Tensor) -> Projections:
         """Queries, keys and values of tokens (b, n, t, c). The sum of both values, weighted, is the module's output."""
-        projected_target = _project(target, self._with_output(self.from_target, self.target_parts), positions)
-        projected_source = _project(source, self._with_output(self.from_source, self.source_parts), positions)
+        projected_target = F.linear(target, self._with_output(self.from_target, self.target_parts))
+        projected_source = F.linear(source, self._with_output(self.from_source, self.source_parts))
         query_target, query_source, key_target, value_target = projected_target.split(self.target_parts, -1)
         key_source, value_source = projected_source.split(self.source_parts, -1)
-        queries_and_keys = (query_target, query_source, key_target, key_source)
-        if self.qk_norm is not None:
-            queries_and_keys = self.qk_norm(*queries_and_keys)
-        return Projections(*queries_and_keys, value_target, value_source)
+        return Projections(query_target, query_source, key_target, key_source, value_target, value_source)
 
     def _with_output(self, projection: nn.Linear, parts: tuple[int, ...]) -> Tensor:
         """Rows of the values, the last ones, times half the output projection.
@@ -97,12 +85,6 @@ class CrossModalAttention(nn.Module):
         """
         *others, value = projection.weight.split(parts)
         return torch.cat([*others, self.out.weight @ value / 2])
-
-
-def _project(tokens: Tensor, weight: Tensor, positions: Tensor | None) -> Tensor:
-    """Projection of tokens + positions: by its parts, no map of that sum is kept for backward."""
-    projected = F.linear(tokens, weight)
-    return projected if positions is None else projected + F.linear(positions, weight)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
@@ -137,51 +119,48 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, drop
 class BidirectionalAttention(nn.Module):
     """Both directions, with separate weights; each reads the streams as they came in.
 
+    The release has no norm of tokens. Between windows and at the deepest stages both directions read residual maps,
+    which are not normalized. Their output can grow much larger than the map it is added to; the next norm then
+    suppresses the local features. A layer norm of what is read prevents it (Xiong et al., arXiv:2002.04745).
+
     Args:
         channels, reduction, dropout: See CrossModalAttention.
-        positions: Whether tokens carry where in their window they are; see `encode_positions`. Not in the release.
-
-    Attributes:
-        ct_norm, pet_norm: Applied to the tokens of each stream; nothing unless `normalize_tokens` (token_norm.py) sets
-            them.
+        token_norm: Whether the tokens of each stream pass a layer norm of their own first.
 
     Shape:
         ct, pet and both outputs: (b, n, t, c). mask as in CrossModalAttention, the same for both streams.
-        size: Extents of a window, whose product is t.
     """
 
-    def __init__(self, channels: int, reduction: int = 1, dropout: float = 0.0, positions: bool = False):
+    def __init__(self, channels: int, reduction: int = 1, dropout: float = 0.0, token_norm: bool = False):
         super().__init__()
-        self.positions = positions
-        self.channels = channels
-        self.ct_norm: nn.Module = nn.Identity()
-        self.pet_norm: nn.Module = nn.Identity()
+        self.ct_norm = nn.LayerNorm(channels) if token_norm else nn.Identity()
+        self.pet_norm = nn.LayerNorm(channels) if token_norm else nn.Identity()
         self.ct_reads_pet = CrossModalAttention(channels, reduction, dropout)
         self.pet_reads_ct = CrossModalAttention(channels, reduction, dropout)
 
-    def forward(
-        self, ct: Tensor, pet: Tensor, size: Sequence[int], mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        positions = encode_positions(size, ct.shape[-1], like=ct) if self.positions else None
+    def forward(self, ct: Tensor, pet: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         ct, pet = self.ct_norm(ct), self.pet_norm(pet)
-        ct_update = self.ct_reads_pet(target=ct, source=pet, mask=mask, positions=positions)
-        pet_update = self.pet_reads_ct(target=pet, source=ct, mask=mask, positions=positions)
+        ct_update = self.ct_reads_pet(target=ct, source=pet, mask=mask)
+        pet_update = self.pet_reads_ct(target=pet, source=ct, mask=mask)
         return ct_update, pet_update
 
 
 class GlobalAttention(nn.Module):
     """Bidirectional attention over all positions of a small map, with a residual connection (r = 1).
 
+    Args:
+        channels, dropout, token_norm: See BidirectionalAttention.
+
     Shape:
         ct, pet and both outputs: (b, c, *).
     """
 
-    def __init__(self, channels: int, dropout: float = 0.0, positions: bool = False):
+    def __init__(self, channels: int, dropout: float = 0.0, token_norm: bool = False):
         super().__init__()
-        self.attention = BidirectionalAttention(channels, reduction=1, dropout=dropout, positions=positions)
+        self.attention = BidirectionalAttention(channels, reduction=1, dropout=dropout, token_norm=token_norm)
 
     def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
-        ct_update, pet_update = self.attention(ct=to_tokens(ct), pet=to_tokens(pet), size=ct.shape[2:])
+        ct_update, pet_update = self.attention(ct=to_tokens(ct), pet=to_tokens(pet))
         return ct + from_tokens(ct_update, like=ct), pet + from_tokens(pet_update, like=pet)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from h2aseg_nnunet.network.cpu import runs_on_cpu, to_fast_layout
-from h2aseg_nnunet.network.norm_prelu import AffinePReLU, norm_prelu, norm_prelu_convs
+from h2aseg_nnunet.network.norm_prelu import norm_prelu, norm_prelu_convs
 
 ConvOp = type[nn.Conv2d] | type[nn.Conv3d]
 INTERPOLATION_MODES = {2: "bilinear", 3: "trilinear"}
@@ -51,8 +51,6 @@ class NormPReLU(nn.Module):
         self.activation = nn.PReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        if isinstance(self.activation, AffinePReLU):
-            return self.activation.after_norm(x)
         return norm_prelu(x, self.activation.weight)
 
 

@@ -19,18 +19,6 @@ REDUCTION = 4
 """r in the paper: queries and keys inside MCSA have a quarter of the channels."""
 
 
-def default_window_size(patch_size: Sequence[int]) -> tuple[int, ...]:
-    """Window extents for a patch: 8 positions along every axis, in 3D 4 along the axis with the fewest voxels.
-
-    Published: 8 x 8 x 4 for 128 x 128 x 64. A fixed window (256 positions, in 2D 64) keeps the cost of attention per
-    voxel constant. Where several axes are shortest the first is taken, nnU-Net's axis of lowest resolution.
-    """
-    window = [8] * len(patch_size)
-    if len(patch_size) == 3:
-        window[list(patch_size).index(min(patch_size))] = 4
-    return tuple(window)
-
-
 class MCSA(nn.Module):
     """Modality-Cooperative Spatial Attention.
 
@@ -45,8 +33,8 @@ class MCSA(nn.Module):
         channels: Features c of each stream.
         window_size: Extents of a window, in positions of this stage.
         merge_size: Extents merged into one token between windows; the release takes the smallest window extent (m).
-        dropout: In both attentions.
-        positions: Whether tokens carry where they are; see `encode_positions`. Not in the release.
+        dropout: Dropout in both attentions.
+        token_norm: Whether attention between windows normalizes what it reads; see BidirectionalAttention.
 
     Shape:
         ct, pet and both outputs: (b, c, *).
@@ -62,13 +50,13 @@ class MCSA(nn.Module):
         window_size: Sequence[int],
         merge_size: Sequence[int],
         dropout: float = 0.0,
-        positions: bool = False,
+        token_norm: bool = False,
     ):
         super().__init__()
-        self.between_windows = BetweenWindows(conv_op, channels, merge_size, dropout, positions)
+        self.between_windows = BetweenWindows(conv_op, channels, merge_size, dropout, token_norm)
         self.ct_activation1 = NormPReLU()
         self.pet_activation1 = NormPReLU()
-        self.within_windows = WithinWindows(channels, window_size, dropout, positions)
+        self.within_windows = WithinWindows(channels, window_size, dropout)
         self.ct_activation2 = NormPReLU()
         self.pet_activation2 = NormPReLU()
 
@@ -82,18 +70,18 @@ class MCSA(nn.Module):
 class BetweenWindows(nn.Module):
     """Merge blocks of positions into tokens, let all tokens of both streams interact, interpolate back."""
 
-    def __init__(self, conv_op: ConvOp, channels: int, merge_size: Sequence[int], dropout: float, positions: bool):
+    def __init__(self, conv_op: ConvOp, channels: int, merge_size: Sequence[int], dropout: float, token_norm: bool):
         super().__init__()
         self.merge_size = tuple(merge_size)
         self.merge_ct = conv_op(channels, channels, self.merge_size, self.merge_size)
         self.merge_pet = conv_op(channels, channels, self.merge_size, self.merge_size)
-        self.attention = BidirectionalAttention(channels, REDUCTION, dropout, positions)
+        self.attention = BidirectionalAttention(channels, REDUCTION, dropout, token_norm)
 
     def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
         size = ct.shape[2:]
         ct = self.merge_ct(pad_to_windows(ct, self.merge_size))
         pet = self.merge_pet(pad_to_windows(pet, self.merge_size))
-        ct_update, pet_update = self.attention(ct=to_tokens(ct), pet=to_tokens(pet), size=ct.shape[2:])
+        ct_update, pet_update = self.attention(ct=to_tokens(ct), pet=to_tokens(pet))
         ct_update, pet_update = from_tokens(ct_update, like=ct), from_tokens(pet_update, like=pet)
         return self._enlarge(ct_update, size), self._enlarge(pet_update, size)
 
@@ -103,17 +91,20 @@ class BetweenWindows(nn.Module):
 
 
 class WithinWindows(nn.Module):
-    """Bidirectional attention inside every non-overlapping window."""
+    """Bidirectional attention inside every non-overlapping window.
 
-    def __init__(self, channels: int, window_size: Sequence[int], dropout: float, positions: bool):
+    Tokens need no norm of their own here: attention reads maps that have just been normalized.
+    """
+
+    def __init__(self, channels: int, window_size: Sequence[int], dropout: float):
         super().__init__()
         self.window_size = tuple(window_size)
-        self.attention = BidirectionalAttention(channels, REDUCTION, dropout, positions)
+        self.attention = BidirectionalAttention(channels, REDUCTION, dropout)
 
     def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
         size = ct.shape[2:]
         window = [min(extent, w) for extent, w in zip(size, self.window_size, strict=True)]
         mask = window_mask(size, window, ct.device)
         ct, pet = to_windows(ct, window), to_windows(pet, window)
-        ct_update, pet_update = self.attention(ct=ct, pet=pet, size=window, mask=mask)
+        ct_update, pet_update = self.attention(ct=ct, pet=pet, mask=mask)
         return from_windows(ct_update, window, size), from_windows(pet_update, window, size)

@@ -18,22 +18,6 @@ CONSTANT = (1.001 * EPS) ** -0.5
 """1 / standard deviation of a channel whose variance is a thousandth of EPS: it varies by rounding at most."""
 
 
-class AffinePReLU(nn.PReLU):
-    """PReLU after a learned scale and shift of every channel, which make the norm before it affine.
-
-    Not in the release, and not fused: backward keeps what PyTorch keeps.
-    """
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(channels))
-        self.shift = nn.Parameter(torch.zeros(channels))
-
-    def after_norm(self, x: Tensor) -> Tensor:
-        """(b, c, *) -> (b, c, *): instance norm with this scale and shift, then PReLU."""
-        return self(torch.instance_norm(x, self.scale, self.shift, None, None, True, 0.0, EPS, True))
-
-
 def norm_prelu(x: Tensor, slope: Tensor) -> Tensor:
     """(b, c, *) -> (b, c, *): instance norm (no affine, no running statistics), then PReLU with one slope (1,).
 
@@ -52,11 +36,9 @@ def norm_prelu_convs(
 
     Args:
         x: (b, c, *).
-        activations: One PReLU with a single slope per convolution; all of them AffinePReLU, or none.
+        activations: One PReLU with a single slope per convolution.
         convs: Convolutions of c channels that share stride and padding.
     """
-    if isinstance(activations[0], AffinePReLU):
-        return tuple(conv(activation.after_norm(x)) for activation, conv in zip(activations, convs, strict=True))
     dtype = _compute_dtype(x)
     parameters = []
     for activation, conv in zip(activations, convs, strict=True):

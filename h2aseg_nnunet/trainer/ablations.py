@@ -1,6 +1,4 @@
-"""The paper's ablations: H2ASeg without the one or the other of its two modules, and without both."""
-
-from typing import Any
+"""Ablations: H2ASeg without one of its two modules, without both, and without the norm of attention's tokens."""
 
 from h2aseg_nnunet.trainer.h2aseg_trainer import nnUNetTrainerH2ASeg
 
@@ -11,18 +9,20 @@ class nnUNetTrainerH2ASeg_noMCSA(nnUNetTrainerH2ASeg):
     The paper's MCSA works on all scales; its two forms, by windows and global, go together.
     """
 
-    @classmethod
-    def network_options(cls, n_stages: int) -> dict[str, Any]:
-        return super().network_options(n_stages) | {"interactions": ["none"] * n_stages}
+    network_options = {"interactions": "none"}  # noqa: RUF012, read only
 
 
 class nnUNetTrainerH2ASeg_noTAMW(nnUNetTrainerH2ASeg):
     """CT, PET and decoder features are concatenated as they are."""
 
-    @classmethod
-    def network_options(cls, n_stages: int) -> dict[str, Any]:
-        return super().network_options(n_stages) | {"tamw": False}
+    network_options = {"tamw": False}  # noqa: RUF012, read only
 
 
 class nnUNetTrainerH2ASeg_noMCSA_noTAMW(nnUNetTrainerH2ASeg_noMCSA, nnUNetTrainerH2ASeg_noTAMW):
     """Two residual encoders and a decoder on their concatenated features."""
+
+
+class nnUNetTrainerH2ASeg_noTokenNorm(nnUNetTrainerH2ASeg):
+    """Attention reads its tokens as they are, as in the release."""
+
+    network_options = {"attention_token_norm": False}  # noqa: RUF012, read only

@@ -1,8 +1,7 @@
 """nnU-Net trainers with H2ASeg in place of the U-Net. Everything else is nnU-Net's."""
 
-import pickle
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,16 +12,24 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import StreamChannels, channels_of_plan
-from h2aseg_nnunet.network.encoder import stage_sizes
 from h2aseg_nnunet.network.h2aseg import H2ASeg
-from h2aseg_nnunet.petct.files import replacing
+from h2aseg_nnunet.network.layout import arguments_from_unet, stage_sizes
+from h2aseg_nnunet.network.readings import unwrap
+from h2aseg_nnunet.petct.nnunet.checkpoints import save_whole
+from h2aseg_nnunet.trainer.checkpoints import CheckedH2ASeg, check_checkpoint
 from h2aseg_nnunet.trainer.supervision import FullResolutionSupervision, dice_of, halving_weights
 from h2aseg_nnunet.trainer.tamw_log import as_line, log_gains, measure_gains
 
-H2ASEG_CLASS = f"{H2ASeg.__module__}.{H2ASeg.__name__}"
-PLAN_KEYS = ("n_stages", "features_per_stage", "conv_op", "kernel_sizes", "strides", "conv_bias")
-"""What H2ASeg takes over from the plan of nnU-Net's own network."""
+H2ASEG_CLASS, CHECKED_CLASS = (f"{each.__module__}.{each.__name__}" for each in (H2ASeg, CheckedH2ASeg))
+
+NNUNET_SETTINGS = (
+    *("initial_lr", "weight_decay", "num_epochs", "num_iterations_per_epoch", "num_val_iterations_per_epoch"),
+    *("oversample_foreground_percent", "probabilistic_oversampling", "enable_deep_supervision"),
+    *("save_every", "disable_checkpointing"),
+)
+"""What nnU-Net's constructor sets and a recipe may set as a class attribute."""
 
 
 class nnUNetTrainerH2ASeg(nnUNetTrainer):
@@ -34,14 +41,15 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
 
     AdamW trains it instead of nnU-Net's SGD, the rate falls as nnU-Net's does; Dice is that of the whole batch, also
     where nnU-Net plans that of each sample; every stage is compared with the label at full resolution, as in the
-    release, and not at its own. Attention reads normalised tokens, unlike the release's: see `normalize_tokens`; a plan
-    that names H2ASeg decides that itself. docs/accuracy.md has the evidence.
+    release, and not at its own. Attention reads normalized tokens, unlike the release's: see BidirectionalAttention. A
+    plan that names H2ASeg decides that itself. docs/accuracy.md has the evidence.
 
-    Recipes are subclasses of a few lines (docs/trainers.md). What nnU-Net's constructor sets, such as `num_epochs`,
-    `initial_lr`, `weight_decay` or `oversample_foreground_percent`, a subclass may set as a class attribute.
+    Recipes are subclasses of a few lines (docs/trainers.md). A subclass may set NNUNET_SETTINGS as class attributes.
 
     Attributes:
-        features_divisor: The plan's features, divided by this, are each stream's.
+        network_options: Arguments of H2ASeg that are the recipe's. They count more than the plan's, and a subclass's
+            more than its parents'. A value may be a function of the number of stages.
+        features_divisor: The plan's features, divided by this, are the features of each stream.
         he_initialization: Start convolutions as nnU-Net does instead of with PyTorch's defaults.
         deep_supervision_weights: Number of stages -> weights of their losses, from fine to coarse.
         batch_dice: Compute the Dice loss over the batch instead of for each sample. Where a sample holds no tumour, its
@@ -54,6 +62,7 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
 
     initial_lr = 1e-3
     weight_decay = 1e-2
+    network_options: ClassVar[Mapping[str, Any]] = {}
     features_divisor = 4
     he_initialization = True
     deep_supervision_weights = staticmethod(halving_weights)
@@ -70,13 +79,10 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         device: torch.device = torch.device("cuda"),  # noqa: B008, nnU-Net's own default
     ):
         super().__init__(plans, configuration, fold, dataset_json, device)
-        for name in vars(self).keys() & set(dir(type(self))):
-            setattr(self, name, getattr(type(self), name))
-
-    @classmethod
-    def network_options(cls, n_stages: int) -> dict[str, Any]:
-        """Arguments of H2ASeg that are the recipe's and not the plan's; here there are none."""
-        return {}
+        for name in NNUNET_SETTINGS:
+            of_recipe, of_nnunet = (getattr(cls, name, None) for cls in (type(self), nnUNetTrainer))
+            if of_recipe is not of_nnunet:  # a default that nnU-Net may give its class one day is no recipe's choice
+                setattr(self, name, of_recipe)
 
     @classmethod
     def build_network_architecture(
@@ -89,22 +95,21 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
     ) -> nn.Module:
         """Map the plan to H2ASeg; nnU-Net calls this for training and, on the class, for prediction.
 
-        What `network_options` gives counts more than the plan.
-
         Raises:
             ValueError: If the plan lacks a key, or the dataset does not give both streams a channel.
         """
-        arch_kwargs = dict(configuration_manager.network_arch_init_kwargs)
-        if configuration_manager.network_arch_class_name != H2ASEG_CLASS:
-            arch_kwargs = cls._arch_kwargs_from_unet(arch_kwargs, configuration_manager)
-        arch_kwargs.setdefault("patch_size", configuration_manager.patch_size)
+        arguments = dict(configuration_manager.network_arch_init_kwargs)
+        network_class = configuration_manager.network_arch_class_name
+        if network_class != H2ASEG_CLASS:
+            arguments = arguments_from_unet(arguments, network_class, cls.features_divisor)
+        arguments.setdefault("patch_size", configuration_manager.patch_size)
         streams = cls._streams(configuration_manager, num_input_channels)
-        arch_kwargs |= {"ct_channels": streams.ct, "pet_channels": streams.pet}
-        arch_kwargs |= cls.network_options(arch_kwargs["n_stages"])
+        arguments |= {"ct_channels": streams.ct, "pet_channels": streams.pet}
+        arguments |= cls._merged_network_options(arguments["n_stages"])
         network = get_network_from_plans(
-            H2ASEG_CLASS,
-            arch_kwargs,
-            [key for key in configuration_manager.network_arch_init_kwargs_req_import if key in arch_kwargs],
+            CHECKED_CLASS,
+            arguments,
+            [key for key in configuration_manager.network_arch_init_kwargs_req_import if key in arguments],
             num_input_channels,
             num_output_channels,
             allow_init=cls.he_initialization,
@@ -114,24 +119,16 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         return network
 
     @classmethod
-    def adjust_network(cls, network: nn.Module) -> None:
-        """Where the recipe wants another start than the network's own; here it does not."""
+    def _merged_network_options(cls, n_stages: int) -> dict[str, Any]:
+        """The options of this class and all its parents, the nearest counting most."""
+        merged: dict[str, Any] = {}
+        for each in reversed(cls.__mro__):
+            merged |= vars(each).get("network_options", {})
+        return {name: value(n_stages) if callable(value) else value for name, value in merged.items()}
 
     @classmethod
-    def _arch_kwargs_from_unet(cls, unet_kwargs: dict, configuration_manager: ConfigurationManager) -> dict:
-        missing = [key for key in PLAN_KEYS if key not in unet_kwargs]
-        if missing:
-            raise ValueError(
-                f"The plan's architecture ({configuration_manager.network_arch_class_name}) has no {missing}, which "
-                "H2ASeg takes over. Use plans made for a U-Net (nnUNetv2_plan_experiment with the default or a ResEnc "
-                "planner), or plan again if the file was edited."
-            )
-        # H2ASeg works with quarters of its features: four is the least
-        features = [max(4, f // cls.features_divisor) for f in unet_kwargs["features_per_stage"]]
-        # H2ASeg has its own norm and dropout; it is told the plan's so that it can refuse those it cannot stand for
-        layers = {key: unet_kwargs[key] for key in ("norm_op", "dropout_op") if key in unet_kwargs}
-        taken_over = {key: unet_kwargs[key] for key in PLAN_KEYS} | layers
-        return taken_over | {"features_per_stage": features, "attention_token_norm": True}
+    def adjust_network(cls, network: nn.Module) -> None:
+        """Change the network that was built, for instance the start of its weights; here nothing."""
 
     @staticmethod
     def _streams(configuration_manager: ConfigurationManager, num_input_channels: int) -> StreamChannels:
@@ -142,13 +139,13 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         """Image channels that are one modality's only, for augmentation that treats CT and PET differently.
 
         Raises:
-            ValueError: If a modality has none.
+            UserError: If a modality has none.
         """
         images = range(len(self.configuration_manager.normalization_schemes))  # without a cascade's segmentation
         streams = self._streams(self.configuration_manager, len(images))
         ct, pet = set(streams.ct) & set(images), set(streams.pet) & set(images)
         if not ct - pet or not pet - ct:
-            raise ValueError(
+            raise UserError(
                 f"{type(self).__name__} changes CT and PET separately, but the plan's ct_channels {sorted(ct)} and "
                 f"pet_channels {sorted(pet)} do not give each a channel of its own: change them, or train without."
             )
@@ -157,9 +154,7 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
     def initialize(self) -> None:
         """As nnU-Net's; the network learns whether labels are regions, which its builder is not told."""
         super().initialize()
-        network = self.network.module if self.is_ddp else self.network
-        network = getattr(network, "_orig_mod", network)  # torch.compile wraps it
-        network.decoder.seg_layers.set_regions(self.label_manager.has_regions)
+        unwrap(self.network).decoder.seg_layers.set_regions(self.label_manager.has_regions)
 
     def _get_deep_supervision_scales(self) -> list[list[float]] | None:
         """One scale per stage, the deepest included: its prediction drives TAMW (nnU-Net leaves the deepest out).
@@ -190,7 +185,7 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         """As nnU-Net's.
 
         Raises:
-            ValueError: If an image holds NaN or infinite values, which would make every weight NaN and go unnoticed.
+            UserError: If an image holds NaN or infinite values, which would make every weight NaN and go unnoticed.
         """
         step = super().train_step(batch)
         if not np.isfinite(step["loss"]):
@@ -213,20 +208,16 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
 
     def save_checkpoint(self, filename: str) -> None:
         """As nnU-Net's, but a process killed while writing leaves the previous checkpoint whole."""
-        if self.local_rank != 0 or self.disable_checkpointing:
-            super().save_checkpoint(filename)  # writes nothing
-            return
-        with replacing(Path(filename)) as partial:
-            super().save_checkpoint(str(partial))
+        save_whole(self, super().save_checkpoint, filename)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """As nnU-Net's.
 
         Raises:
-            ValueError: If the file is damaged or no checkpoint of nnU-Net.
+            UserError: If the file is damaged or no checkpoint of nnU-Net, or the weights are another network's.
         """
         if isinstance(filename_or_checkpoint, str):
-            _check_readable(filename_or_checkpoint)  # read once more below: nnU-Net's own path for a dict is broken
+            check_checkpoint(filename_or_checkpoint)  # read once more below: nnU-Net's own path for a dict is broken
         super().load_checkpoint(filename_or_checkpoint)
 
 
@@ -239,20 +230,7 @@ class nnUNetTrainerH2ASeg_L(nnUNetTrainerH2ASeg):
 def _refuse_images_that_are_not_finite(batch: dict) -> None:
     cases = [case for case, image in zip(batch["keys"], batch["data"], strict=True) if not image.isfinite().all()]
     if cases:
-        raise ValueError(
+        raise UserError(
             f"{', '.join(cases)}: NaN or infinite values in the preprocessed images. Replace them in the images, then "
             "run nnUNetv2_plan_and_preprocess again. Checkpoints written so far are good: --c continues from them."
         )
-
-
-def _check_readable(checkpoint_file: str) -> None:
-    try:
-        checkpoint = torch.load(checkpoint_file, map_location="cpu", weights_only=False)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{checkpoint_file}: damaged, or no file of torch ({error}). Move it away: nnUNetv2_train --c continues "
-            "from checkpoint_final, else checkpoint_latest, else checkpoint_best."
-        ) from error
-    missing = {"network_weights", "optimizer_state", "current_epoch", "init_args", "logging"} - set(checkpoint)
-    if missing:
-        raise ValueError(f"{checkpoint_file}: no checkpoint of an nnU-Net training, for it lacks {sorted(missing)}.")

@@ -1,7 +1,5 @@
 """The authors' training recipe within nnU-Net, to be compared with nnU-Net's own."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
@@ -14,6 +12,11 @@ from h2aseg_nnunet.trainer.supervision import dice_of, release_weights
 
 DROPOUT = 0.5
 P_ROTATION = 0.8
+
+
+def release_features(n_stages: int) -> list[int]:
+    """8, 16, 32, 64, 128 features per stream, 128 at any further stage."""
+    return [min(8 * 2**stage, 128) for stage in range(n_stages)]
 
 
 class ExponentialDecay:
@@ -30,7 +33,7 @@ class ExponentialDecay:
 
 
 class nnUNetTrainerH2ASegRelease(nnUNetTrainerH2ASeg):
-    """The release's widths, dropout, initialisation, optimiser, schedule, loss, sampling and augmentation.
+    """The release's widths, dropout, initialization, optimizer, schedule, loss, sampling and augmentation.
 
     What stays nnU-Net's: stages, kernels, patch and batch size of the plan, preprocessing, epochs of 250 iterations,
     clipped gradients, mixed precision, classes that are not merged (with regions, binary cross-entropy), and validation
@@ -41,20 +44,16 @@ class nnUNetTrainerH2ASegRelease(nnUNetTrainerH2ASeg):
     initial_lr = 1e-4
     weight_decay = 1e-5
     oversample_foreground_percent = 0.5
+    network_options = {  # noqa: RUF012, read only
+        "features_per_stage": release_features,
+        "encoder_dropout": DROPOUT,
+        "decoder_dropout": DROPOUT,
+        "attention_dropout": DROPOUT,
+        "attention_token_norm": False,
+    }
     he_initialization = False
     deep_supervision_weights = staticmethod(release_weights)
     batch_dice = False
-
-    @classmethod
-    def network_options(cls, n_stages: int) -> dict[str, Any]:
-        """8, 16, 32, 64, 128 features per stream, 128 at any further stage; dropout everywhere; no norm of tokens."""
-        return super().network_options(n_stages) | {
-            "features_per_stage": [min(8 * 2**stage, 128) for stage in range(n_stages)],
-            "encoder_dropout": DROPOUT,
-            "decoder_dropout": DROPOUT,
-            "attention_dropout": DROPOUT,
-            "attention_token_norm": False,
-        }
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, ExponentialDecay]:
         """Adam; the learning rate falls by 1 % per epoch."""

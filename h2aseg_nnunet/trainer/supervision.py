@@ -10,13 +10,9 @@ from h2aseg_nnunet.network.blocks import resize
 
 
 def halving_weights(n_stages: int) -> tuple[float, ...]:
-    """Loss weights 1, 1/2, 1/4, ... from fine to coarse, normalised to sum 1."""
-    return _normalised([0.5**stage for stage in range(n_stages)])
-
-
-def linear_weights(n_stages: int) -> tuple[float, ...]:
-    """Loss weights in the ratio n : n-1 : ... : 1 from fine to coarse, normalised to sum 1."""
-    return _normalised(release_weights(n_stages))
+    """Loss weights 1, 1/2, 1/4, ... from fine to coarse, normalized to sum 1."""
+    weights = [0.5**stage for stage in range(n_stages)]
+    return tuple(weight / sum(weights) for weight in weights)
 
 
 def release_weights(n_stages: int) -> tuple[float, ...]:
@@ -28,10 +24,6 @@ def dice_of(loss: nn.Module) -> Any:
     """nnU-Net's soft Dice within its compound loss, whatever deep supervision and torch.compile wrap around it."""
     compound: Any = loss.loss if isinstance(loss, DeepSupervisionWrapper) else loss
     return getattr(compound.dc, "_orig_mod", compound.dc)
-
-
-def _normalised(weights: Sequence[float]) -> tuple[float, ...]:
-    return tuple(weight / sum(weights) for weight in weights)
 
 
 class FullResolutionSupervision(DeepSupervisionWrapper):

@@ -1,6 +1,6 @@
 """nnU-Net's own networks, trained as H2ASeg is: what of a lead is the network's and what the training's.
 
-`nnUNet_extTrainer=benchmarks/trainers nnUNetv2_train DATASET 3d_fullres 0 -tr nnUNetTrainerEqualTraining`
+`nnUNet_extTrainer=studies/trainers nnUNetv2_train DATASET 3d_fullres 0 -tr nnUNetTrainerEqualTraining`
 """
 
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler

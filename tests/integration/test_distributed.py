@@ -18,16 +18,21 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg_SGD
+from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg
 
 WORLD_SIZE = 2
 STEPS = 2  # the second one fails if a parameter got no gradient in the first
 
 
-class OnCPU(nnUNetTrainerH2ASeg_SGD):
+class OnCPU(nnUNetTrainerH2ASeg):
     """With SGD: a bias before a norm has no gradient but rounding, along whose sign AdamW would step."""
 
+    initial_lr = 1e-2
+    weight_decay = 3e-5
     deep_supervision = True
+
+    def configure_optimizers(self):
+        return nnUNetTrainer.configure_optimizers(self)
 
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cpu")):  # noqa: B008
         super().__init__(plans, configuration, fold, dataset_json, device)

@@ -13,7 +13,7 @@ REFERENCE_FILE = DATA / "h2aseg_reference.npz"
 
 @pytest.fixture
 def make_two_stages() -> Callable[..., H2ASeg]:
-    """`make_two_stages("mcsa", attention_qk_norm=True)`: the streams interact at the second stage; 8 x 8 x 8 voxels."""
+    """Build H2ASeg for 8 x 8 x 8 voxels whose streams interact at the second of two stages."""
 
     def make(interaction: str, **settings: bool) -> H2ASeg:
         return H2ASeg(

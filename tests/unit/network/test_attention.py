@@ -47,7 +47,7 @@ def test_both_streams_read_the_streams_as_they_came_in():
     attention = BidirectionalAttention(8)
     ct, pet = torch.randn(2, 1, 1, 5, 8)
 
-    ct_update, pet_update = attention(ct=ct, pet=pet, size=(5,))
+    ct_update, pet_update = attention(ct=ct, pet=pet)
 
     torch.testing.assert_close(ct_update, attention.ct_reads_pet(target=ct, source=pet))
     torch.testing.assert_close(pet_update, attention.pet_reads_ct(target=pet, source=ct))

@@ -1,12 +1,11 @@
 import itertools
 
-import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from h2aseg_nnunet.network.attention import to_tokens
-from h2aseg_nnunet.network.mcsa import MCSA, default_window_size
+from h2aseg_nnunet.network.mcsa import MCSA
 
 UNEVEN = (7, 10, 13)
 
@@ -37,9 +36,7 @@ def test_windows_read_real_positions_only():
 
     for block in blocks(UNEVEN, within.window_size):
         here = (slice(None), slice(None), *block)
-        ct_alone, pet_alone = within.attention(
-            ct=to_tokens(ct[here]), pet=to_tokens(pet[here]), size=ct[here].shape[2:]
-        )
+        ct_alone, pet_alone = within.attention(ct=to_tokens(ct[here]), pet=to_tokens(pet[here]))
         torch.testing.assert_close(to_tokens(ct_out[here]), ct_alone)
         torch.testing.assert_close(to_tokens(pet_out[here]), pet_alone)
 
@@ -89,17 +86,3 @@ def test_a_map_smaller_than_the_window_is_one_window():
     ct, pet = make_maps(size=(3, 5, 2))
 
     torch.testing.assert_close(small(ct=ct, pet=pet), exact(ct=ct, pet=pet))
-
-
-@pytest.mark.parametrize(
-    ("patch_size", "window"),
-    [
-        ((128, 128, 64), (8, 8, 4)),  # published
-        ((128, 128, 128), (4, 8, 8)),
-        ((28, 256, 224), (4, 8, 8)),
-        ((80, 64, 64), (8, 4, 8)),
-        ((512, 512), (8, 8)),
-    ],
-)
-def test_default_windows(patch_size, window):
-    assert default_window_size(patch_size) == window

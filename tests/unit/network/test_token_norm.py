@@ -4,7 +4,6 @@ from torch import nn
 
 from h2aseg_nnunet.network.attention import BidirectionalAttention, GlobalAttention
 from h2aseg_nnunet.network.mcsa import BetweenWindows, WithinWindows
-from h2aseg_nnunet.network.token_norm import normalize_tokens
 
 
 def update(attention: GlobalAttention, ct: torch.Tensor, pet: torch.Tensor) -> torch.Tensor:
@@ -16,9 +15,7 @@ def update(attention: GlobalAttention, ct: torch.Tensor, pet: torch.Tensor) -> t
 def test_what_attention_adds_does_not_grow_with_the_maps_it_reads():
     torch.manual_seed(0)
     ct, pet = torch.randn(2, 1, 8, 4, 4, 4, dtype=torch.float64)
-    plain, normalized = GlobalAttention(8).double(), GlobalAttention(8)
-    normalize_tokens(normalized)
-    normalized.double()
+    plain, normalized = GlobalAttention(8).double(), GlobalAttention(8, token_norm=True).double()
 
     assert update(plain, 100 * ct, 100 * pet).norm() > 50 * update(plain, ct, pet).norm()
     torch.testing.assert_close(
@@ -34,9 +31,7 @@ def test_between_windows_what_is_added_does_not_grow_with_the_weights_of_the_mer
 
     def size_of_update(normalized: bool, scale: float) -> float:
         torch.manual_seed(1)
-        between_windows = BetweenWindows(nn.Conv3d, 8, (4, 4, 4), dropout=0.0, positions=False)
-        if normalized:
-            normalize_tokens(between_windows)
+        between_windows = BetweenWindows(nn.Conv3d, 8, (4, 4, 4), dropout=0.0, token_norm=normalized)
         for merge in (between_windows.merge_ct, between_windows.merge_pet):
             merge.weight.mul_(scale)
             merge.bias.mul_(scale)

@@ -7,6 +7,7 @@ from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg, nnUNetTrainerH2ASeg_L, nnUNetTrainerH2ASegDemo
 
@@ -205,7 +206,7 @@ def test_a_write_that_fails_leaves_the_previous_checkpoint_whole(make_trainer, t
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", write_half)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match="disk full"):
         trainer.save_checkpoint(str(file))
 
     assert file.read_bytes() == before

@@ -1,58 +1,28 @@
-"""CT that does not lie on the PET, as augmentation: patients move and breathe between the two scans."""
+"""Augmentation of two modalities: CT that does not lie on the PET, and a modality that is missing."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform, ImageOnlyTransform
-from batchgeneratorsv2.transforms.spatial.spatial import (
-    SpatialTransform,
-    create_affine_matrix_2d,
-    create_affine_matrix_3d,
-)
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.pseudo2d import Convert2DTo3DTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from torch import Tensor
-from torch.nn import functional as F
 
+from h2aseg_nnunet.petct.perturb import move_rigidly, without
 from h2aseg_nnunet.trainer.h2aseg_trainer import nnUNetTrainerH2ASeg
-
-
-def move_rigidly(
-    image: Tensor, angles_deg: Sequence[float], shift_voxels: Sequence[float], spacing_mm: Sequence[float]
-) -> Tensor:
-    """Rotate an image about its centre, then shift it; linear interpolation.
-
-    What comes in from outside takes the value at the image's edge: zero would be another tissue in every normalisation.
-
-    Args:
-        image: (c, *), volumes or slices.
-        angles_deg: One per axis of a volume, about that axis; a single one for slices.
-        shift_voxels: One per axis, towards higher indices.
-        spacing_mm: One per axis: the rotation is rigid in millimetres, also where voxels are no cubes.
-    """
-    angles = np.deg2rad(angles_deg)
-    ones = [1.0] * (image.ndim - 1)
-    rotation = create_affine_matrix_3d(angles, ones) if image.ndim == 4 else create_affine_matrix_2d(angles[0], ones)
-    spacing, half_extent = np.asarray(spacing_mm), np.asarray(image.shape[1:]) / 2
-    # where each voxel of the result comes from, in half extents from the centre: torch's normalised coordinates
-    back = rotation.T * spacing[None] / spacing[:, None]
-    linear = back * half_extent[None] / half_extent[:, None]
-    offset = -back @ np.asarray(shift_voxels) / half_extent
-    theta = np.concatenate([linear[::-1, ::-1], offset[::-1, None]], axis=1)  # torch counts axes from the last
-    grid = F.affine_grid(torch.from_numpy(theta).to(image.dtype)[None], [1, *image.shape], align_corners=False)
-    return F.grid_sample(image[None], grid, padding_mode="border", align_corners=False)[0]
 
 
 class MisalignTransform(ImageOnlyTransform):
     """Moves some channels of an image rigidly against the others, which the label follows.
 
     Args:
-        channels: Those that move.
-        spacing_mm: Of the patch, one per axis.
-        max_angle_deg: Rotation about each axis is drawn from -max_angle_deg to max_angle_deg.
-        max_shift_voxels: So is the shift along each of the last two axes, which for nnU-Net span the slices.
+        channels: The channels that move.
+        spacing_mm: Voxel size of the patch per axis.
+        max_angle_deg: The angle about each axis is drawn from -max_angle_deg to max_angle_deg.
+        max_shift_voxels: The shift along each of the last two axes, which for nnU-Net span the slices, is drawn from
+            -max_shift_voxels to max_shift_voxels.
     """
 
     def __init__(
@@ -104,4 +74,38 @@ class nnUNetTrainerH2ASeg_misalign(nnUNetTrainerH2ASeg):
             RandomTransform(rotate, self.p_rotation),
             RandomTransform(shift, self.p_shift),
         ]
+        return compose
+
+
+class ModalityDropoutTransform(ImageOnlyTransform):
+    """Replaces every channel of one modality by the channel's mean, as `h2aseg explain` does for its attribution.
+
+    Args:
+        modalities: The channels of each modality.
+        probabilities: How likely each modality is replaced, at most 1 in all; at most one is replaced.
+    """
+
+    def __init__(self, modalities: Sequence[Sequence[int]], probabilities: Sequence[float]):
+        super().__init__()
+        self.modalities = [list(channels) for channels in modalities]
+        self.probabilities = list(probabilities)
+
+    def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
+        chosen = np.searchsorted(np.cumsum(self.probabilities), np.random.uniform(), side="right")
+        return {"channels": [*self.modalities, []][chosen]}
+
+    def _apply_to_image(self, image: Tensor, **params: Any) -> Tensor:
+        return without(image, params["channels"])
+
+
+class nnUNetTrainerH2ASeg_modalitydropout(nnUNetTrainerH2ASeg):
+    """In a tenth of the samples there is no CT, in another tenth no PET. Validation sees both."""
+
+    p_no_ct = 0.1
+    p_no_pet = 0.1
+
+    def get_training_transforms(self, *args, **kwargs) -> BasicTransform:
+        """nnU-Net's, then the dropout: noise and contrast would change a mean again."""
+        compose = super().get_training_transforms(*args, **kwargs)
+        compose.transforms.append(ModalityDropoutTransform(self.modality_channels(), (self.p_no_ct, self.p_no_pet)))
         return compose

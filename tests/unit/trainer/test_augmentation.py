@@ -5,13 +5,13 @@ from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.pseudo2d import Convert2DTo3DTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
-from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg_misalign
-from h2aseg_nnunet.trainer.misalignment import MisalignTransform, move_rigidly
+from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg_misalign, nnUNetTrainerH2ASeg_modalitydropout
+from h2aseg_nnunet.trainer.augmentation import MisalignTransform, ModalityDropoutTransform
 
 CUBES = (1.0, 1.0, 1.0)
 
 
-def centre_of_mass(image: torch.Tensor) -> np.ndarray:
+def center_of_mass(image: torch.Tensor) -> np.ndarray:
     positions = torch.meshgrid(*[torch.arange(float(n)) for n in image.shape], indexing="ij")
     return np.array([((image * each).sum() / image.sum()).item() for each in positions])
 
@@ -20,52 +20,6 @@ def blob(size, position) -> torch.Tensor:
     """Gaussian with a standard deviation of one voxel."""
     positions = torch.meshgrid(*[torch.arange(float(n)) for n in size], indexing="ij")
     return torch.exp(-0.5 * sum((each - p) ** 2 for each, p in zip(positions, position, strict=True)))
-
-
-def test_nothing_moves_by_nothing():
-    for image in (torch.randn(2, 5, 6, 7), torch.randn(2, 6, 7)):
-        angles, still = ([0] * 3, [0] * 3) if image.ndim == 4 else ([0], [0, 0])
-        torch.testing.assert_close(move_rigidly(image, angles, still, CUBES[: image.ndim - 1]), image)
-
-
-def test_a_shift_by_whole_voxels_repeats_the_edge():
-    volume = torch.arange(5.0).expand(1, 2, 3, 5)
-
-    moved = move_rigidly(volume, [0, 0, 0], [0, 0, 2], CUBES)
-
-    torch.testing.assert_close(moved, torch.tensor([0.0, 0, 0, 1, 2]).expand(1, 2, 3, 5))
-
-
-@pytest.mark.parametrize(
-    ("axis", "start", "end"),
-    [(0, (0, 4, 0), (0, 0, 4)), (1, (0, 0, 4), (4, 0, 0)), (2, (4, 0, 0), (0, 4, 0))],
-)
-def test_a_quarter_turn_about_each_axis(axis, start, end):
-    """The next axis but one goes to the next: right-handed in the order of axes."""
-    volume = blob((21, 21, 21), np.add(start, 10))[None]
-    angles = np.zeros(3)
-    angles[axis] = 90
-
-    moved = move_rigidly(volume, angles, [0, 0, 0], CUBES)
-
-    np.testing.assert_allclose(centre_of_mass(moved[0]) - 10, end, atol=1e-3)
-
-
-def test_a_slice_turns_as_a_volume_does_about_its_first_axis():
-    volume = torch.randn(2, 1, 12, 15)
-
-    slices = move_rigidly(volume[:, 0], [20], [1.5, -0.5], (2, 3))
-
-    torch.testing.assert_close(slices, move_rigidly(volume, [20, 0, 0], [0, 1.5, -0.5], (5, 2, 3))[:, 0])
-
-
-def test_rotation_is_rigid_in_millimetres():
-    """8 mm along the first axis are 4 voxels; turned by a quarter, 8 mm along the second are 8 voxels."""
-    image = blob((21, 41), (10 + 4, 20))[None]
-
-    moved = move_rigidly(image, [90], [0, 0], spacing_mm=(2.0, 1.0))
-
-    np.testing.assert_allclose(centre_of_mass(moved[0]) - (10, 20), (0, 8), atol=1e-2)
 
 
 def test_only_the_given_channels_move_and_never_the_label():
@@ -86,7 +40,7 @@ def test_shifts_reach_two_voxels_within_slices_and_not_beyond():
     image = blob((9, 21, 21), (4, 10, 10)).repeat(2, 1, 1, 1)
     transform = MisalignTransform([0], CUBES, max_shift_voxels=2)
 
-    moves = np.array([centre_of_mass(transform(image=image)["image"][0]) - (4, 10, 10) for _ in range(60)])
+    moves = np.array([center_of_mass(transform(image=image)["image"][0]) - (4, 10, 10) for _ in range(60)])
 
     np.testing.assert_allclose(moves[:, 0], 0, atol=1e-3)
     assert (np.abs(moves[:, 1:]).max(0) <= 2 + 1e-2).all()
@@ -105,7 +59,7 @@ def test_rotations_reach_five_degrees_about_each_axis_and_not_beyond():
     assert (np.abs(draws).max(0) <= 5).all()
     assert (draws.max(0) > 4).all() and (draws.min(0) < -4).all()
     moved = MisalignTransform([0], CUBES, 5)(image=blob((9, 9, 41), (4, 4, 35)).repeat(2, 1, 1, 1))["image"]
-    assert np.linalg.norm(centre_of_mass(moved[0]) - (4, 4, 35)) <= 15 * np.deg2rad(3 * 5)
+    assert np.linalg.norm(center_of_mass(moved[0]) - (4, 4, 35)) <= 15 * np.deg2rad(3 * 5)
 
 
 def misalignments(trainer, dummy_2d: bool = False, image_channels: int = 2):
@@ -179,3 +133,74 @@ def test_modalities_without_a_channel_of_their_own_are_refused(plans, make_train
 
     with pytest.raises(ValueError, match=r"nnUNetTrainerH2ASeg_misalign changes CT and PET separately.*\[0, 1\]"):
         make_trainer(nnUNetTrainerH2ASeg_misalign).modality_channels()
+
+
+CT, PET, BOTH = 0, 1, 2  # channels; the last as a cascade's segmentation
+
+
+def dropped(transform: ModalityDropoutTransform, image: torch.Tensor) -> set[int]:
+    """Channels that are constant now; asserts that they hold their mean and that all others are untouched."""
+    before = image.clone()
+    result = transform(image=image)["image"]
+    constant = {i for i, channel in enumerate(result) if channel.min() == channel.max()}
+    for i, (channel, original) in enumerate(zip(result, before, strict=True)):
+        if i in constant:
+            assert channel.flatten()[0].item() == pytest.approx(original.mean().item(), abs=1e-6)
+        else:
+            assert torch.equal(channel, original)
+    assert torch.equal(image, before)  # what was handed in is left as it was
+    return constant
+
+
+@pytest.mark.parametrize("size", [(4, 5), (3, 4, 5)])
+@pytest.mark.parametrize(("probabilities", "expected"), [((1, 0), {CT}), ((0, 1), {PET}), ((0, 0), set())])
+def test_a_modality_becomes_its_mean_and_the_other_stays(size, probabilities, expected):
+    transform = ModalityDropoutTransform([[CT], [PET]], probabilities)
+
+    assert all(dropped(transform, torch.randn(3, *size)) == expected for _ in range(20))
+
+
+def test_all_channels_of_a_modality_go_together_each_with_its_own_mean():
+    assert dropped(ModalityDropoutTransform([[0, 2], [1]], (1, 0)), torch.randn(4, 3, 4) + 7) == {0, 2}
+
+
+def test_never_both():
+    np.random.seed(0)
+    transform = ModalityDropoutTransform([[CT], [PET]], (0.5, 0.5))
+
+    seen = [frozenset(dropped(transform, torch.randn(3, 4, 5))) for _ in range(40)]
+
+    assert set(seen) == {frozenset({CT}), frozenset({PET})}
+
+
+def test_a_tenth_each_by_default(make_trainer):
+    """2,000 draws: 200 of each expected, standard deviation 13."""
+    np.random.seed(0)
+    transform = training_transforms(make_trainer(nnUNetTrainerH2ASeg_modalitydropout))[-1]
+    draws = [tuple(transform.get_parameters()["channels"]) for _ in range(2000)]
+
+    assert {*draws} == {(CT,), (PET,), ()}
+    assert 150 < draws.count((CT,)) < 250 and 150 < draws.count((PET,)) < 250
+
+
+def training_transforms(trainer) -> list:
+    patch_size = trainer.configuration_manager.patch_size
+    return trainer.get_training_transforms(patch_size, (-0.5, 0.5), None, (0,), False).transforms
+
+
+def test_it_is_the_last_transform_of_training_and_none_of_validation(make_trainer):
+    trainer = make_trainer(nnUNetTrainerH2ASeg_modalitydropout)
+
+    found = [isinstance(each, ModalityDropoutTransform) for each in training_transforms(trainer)]
+
+    assert found.index(True) == len(found) - 1
+    validation = trainer.get_validation_transforms(None).transforms
+    assert not any(isinstance(each, ModalityDropoutTransform) for each in validation)
+
+
+def test_a_cascades_segmentation_is_never_dropped(make_trainer):
+    """Both streams read it; it comes behind the images."""
+    trainer = make_trainer(nnUNetTrainerH2ASeg_modalitydropout)
+
+    assert trainer.modality_channels() == ((CT,), (PET,))
+    assert dropped(ModalityDropoutTransform(trainer.modality_channels(), (1, 0)), torch.randn(BOTH + 1, 4, 5)) == {CT}

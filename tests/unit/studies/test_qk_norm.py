@@ -2,16 +2,15 @@ import pytest
 import torch
 
 from h2aseg_nnunet.network.attention import CrossModalAttention
-from h2aseg_nnunet.network.qk_norm import QKNorm, normalize_queries_and_keys
+from studies.trainers import qk_norm
 
 
-def make_attention(qk_norm: bool) -> CrossModalAttention:
+def make_attention(normalized: bool) -> CrossModalAttention:
     torch.manual_seed(0)
-    attention = CrossModalAttention(8, reduction=2).double()
-    if qk_norm:
-        normalize_queries_and_keys(attention)
-        attention.double()
-    return attention
+    attention = CrossModalAttention(8, reduction=2)
+    if normalized:
+        qk_norm.QKNormAttention.replace(attention)
+    return attention.double()
 
 
 def weights_of(attention: CrossModalAttention, target: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
@@ -22,7 +21,7 @@ def weights_of(attention: CrossModalAttention, target: torch.Tensor, source: tor
 
 def test_hand_worked_norm_and_gains():
     """(3, 4) has a root mean square of sqrt(12.5); each of the four kinds of tokens has gains of its own."""
-    norm = QKNorm(2)
+    norm = qk_norm.QKNorm(2)
     with torch.no_grad():
         norm.gains.copy_(torch.tensor([[1.0, 1], [2, 1], [1, 3], [0, 1]]))
     tokens = torch.tensor([3.0, 4]).view(1, 1, 1, 2)
@@ -76,16 +75,16 @@ def test_float16_does_not_overflow():
     """Squares of 300 leave float16's range."""
     tokens = torch.full((1, 1, 2, 4), 300.0, dtype=torch.float16)
 
-    for each in QKNorm(4)(tokens, tokens, tokens, tokens):
+    for each in qk_norm.QKNorm(4)(tokens, tokens, tokens, tokens):
         assert each.dtype == torch.float16 and torch.equal(each, torch.ones_like(each))
 
 
-@pytest.mark.parametrize("interaction", ["mcsa", "global"])
-def test_every_attention_of_a_network_has_it(make_two_stages, interaction):
-    network = make_two_stages(interaction, attention_qk_norm=True)
+def test_every_attention_of_the_recipe_has_it(make_trainer, make_batch):
+    trainer = make_trainer(qk_norm.nnUNetTrainerH2ASeg_qkNorm)
+    trainer.initialize()
 
-    network(torch.randn(1, 2, 8, 8, 8)).sum().backward()
+    trainer.train_step(make_batch(trainer))
 
-    attentions = [module for module in network.modules() if isinstance(module, CrossModalAttention)]
-    assert len(attentions) == {"mcsa": 4, "global": 2}[interaction]
+    attentions = [each for each in trainer.network.modules() if isinstance(each, CrossModalAttention)]
+    assert attentions
     assert all(attention.qk_norm.gains.grad.abs().sum() > 0 for attention in attentions)
