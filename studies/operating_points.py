@@ -1,51 +1,22 @@
 """False positives at equal misses: `python -m studies.operating_points LABELS NAME=PREDICTIONS NAME=... ...`.
 
-A network that marks more misses less. So that two networks can be compared at the same missed volume, masks are made at
-several thresholds of the tumour's probability, from what `nnUNetv2_predict --save_probabilities` wrote. First every
-threshold, then each network at the highest one that misses no more than the first network does at 0.5, paired with it.
-`--figure PNG` draws the curves.
+A network that marks more misses less. To compare networks at the same missed volume, masks are made at several
+thresholds of the tumor's probability, which `nnUNetv2_predict --save_probabilities` wrote. The first table has every
+threshold. The second has each network at the highest threshold that misses no more than the first network does at 0.5.
 """
 
 import argparse
-from functools import partial
-from multiprocessing import Pool
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import SimpleITK
 from tqdm import tqdm
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-
 from h2aseg_nnunet.petct.evaluate.protocols import measure
-from h2aseg_nnunet.petct.files import replacing
 from h2aseg_nnunet.petct.statistics import describe, paired_differences
-from studies.paired import TITLES, change, summary
 
-THRESHOLDS = (
-    0.99999,
-    0.9999,
-    0.999,
-    0.99,
-    0.9,
-    0.8,
-    0.7,
-    0.6,
-    0.5,
-    0.4,
-    0.3,
-    0.2,
-    0.1,
-    0.05,
-    0.02,
-    0.01,
-    1e-3,
-    1e-4,
-    1e-5,
-)
-_, FALSE_POSITIVE, FALSE_NEGATIVE = TITLES
+THRESHOLDS = (0.9999, 0.999, 0.99, 0.9, 0.7, 0.5, 0.3, 0.1, 0.01, 1e-3, 1e-4)
+DICE, FALSE_POSITIVE, FALSE_NEGATIVE = "dice", "false_positive_volume_ml", "false_negative_volume_ml"
 
 Points = dict[float, dict[str, dict[str, float]]]
 """Threshold -> measure -> case -> value."""
@@ -53,40 +24,28 @@ Points = dict[float, dict[str, dict[str, float]]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.operating_points", description=__doc__.splitlines()[0])
-    parser.add_argument("labels", type=Path, help="reference masks")
-    parser.add_argument("models", nargs="+", metavar="NAME=PREDICTIONS")
-    parser.add_argument("--figure", type=Path, help="PNG to draw")
-    parser.add_argument("-np", dest="processes", type=int, default=2, help="default: %(default)s")
+    parser.add_argument("labels", type=Path, help="folder of reference masks")
+    parser.add_argument("models", nargs="+", metavar="NAME=PREDICTIONS", help="name and folder of probabilities")
     options = parser.parse_args()
-    models = {}
-    for model in options.models:
-        name, folder = model.split("=", 1)
-        models[name] = measure_folder(options.labels, Path(folder), options.processes)
+    folders = dict(model.split("=", 1) for model in options.models)
+    models = {name: measure_folder(options.labels, Path(folder)) for name, folder in folders.items()}
     print_every_threshold(models)
     print_at_equal_misses(models)
-    if options.figure:
-        draw(models, options.figure)
 
 
-def measure_folder(labels: Path, predictions: Path, processes: int) -> Points:
-    """All cases at all thresholds."""
-    files = sorted(predictions.glob("*.npz"))
-    with Pool(processes) as pool:
-        cases = list(tqdm(pool.imap(partial(measure_case, labels), files), total=len(files), desc=predictions.name))
-    return {
-        threshold: {
-            name: {file.stem: case[threshold][name] for file, case in zip(files, cases, strict=True)} for name in TITLES
-        }
-        for threshold in THRESHOLDS
-    }
-
-
-def measure_case(labels: Path, probabilities: Path) -> dict[float, dict[str, float]]:
-    image = SimpleITK.ReadImage(str(labels / f"{probabilities.stem}.nii.gz"))
-    reference, spacing_mm = SimpleITK.GetArrayFromImage(image), image.GetSpacing()[::-1]
-    with np.load(probabilities) as stored:
-        tumor = 1 - stored["probabilities"][0]
-    return {t: measure("autopet", reference, tumor > t, spacing_mm) for t in THRESHOLDS}
+def measure_folder(labels: Path, predictions: Path) -> Points:
+    """All cases of a folder at all thresholds."""
+    points: Points = {threshold: {DICE: {}, FALSE_POSITIVE: {}, FALSE_NEGATIVE: {}} for threshold in THRESHOLDS}
+    for file in tqdm(sorted(predictions.glob("*.npz")), desc=predictions.name):
+        image = SimpleITK.ReadImage(str(labels / f"{file.stem}.nii.gz"))
+        reference, spacing_mm = SimpleITK.GetArrayFromImage(image), image.GetSpacing()[::-1]
+        with np.load(file) as stored:
+            tumor = 1 - stored["probabilities"][0]
+        for threshold, by_measure in points.items():
+            found = measure("autopet", reference, tumor > threshold, spacing_mm)
+            for name, cases in by_measure.items():
+                cases[file.stem] = found[name]
+    return points
 
 
 def mean(cases: dict[str, float]) -> float:
@@ -99,44 +58,24 @@ def at_most_missed(points: Points, missed_ml: float) -> float:
 
 
 def print_every_threshold(models: dict[str, Points]) -> None:
-    print("Dice / FPV / FNV, means\n\n| threshold |", " | ".join(models), "|\n|---" + "|---" * len(models) + "|")
+    print(f"| Dice / FPV / FNV at | {' | '.join(models)} |\n|---{'|---' * len(models)}|")
     for threshold in THRESHOLDS:
-        means = [[mean(points[threshold][name]) for name in TITLES] for points in models.values()]
+        means = [[mean(cases) for cases in points[threshold].values()] for points in models.values()]
         print(f"| {threshold:g} |", " | ".join(f"{d:.3f} / {fp:.1f} / {fn:.1f}" for d, fp, fn in means), "|")
 
 
 def print_at_equal_misses(models: dict[str, Points]) -> None:
     first, *others = models
-    reference = models[first][0.5]
-    missed_ml = mean(reference[FALSE_NEGATIVE])
-    print(f"\n| missing at most {missed_ml:.1f} ml | threshold | measure | cases | mean | minus {first} | Wilcoxon p |")
-    print("|---|---|---|---|---|---|---|")
+    missed_ml = mean(models[first][0.5][FALSE_NEGATIVE])
+    print(f"\n| missing at most {missed_ml:.1f} ml | threshold | measure | mean | minus {first} | Wilcoxon p |")
+    print("|---|---|---|---|---|---|")
     for name in others:
         threshold = at_most_missed(models[name], missed_ml)
         for quantity, cases in models[name][threshold].items():
-            difference = describe(list(paired_differences(reference[quantity], cases).values()))
-            print(f"| {name} | {threshold:g} | {TITLES[quantity]} | {summary(cases)} | {change(difference)} |")
-
-
-def draw(models: dict[str, Points], picture: Path) -> None:
-    """False-positive over false-negative volume of every network; a diamond at 0.5."""
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    at_half = THRESHOLDS.index(0.5)
-    for name, points in models.items():
-        missed, marked = (
-            [mean(points[t][quantity]) for t in THRESHOLDS] for quantity in (FALSE_NEGATIVE, FALSE_POSITIVE)
-        )
-        (line,) = axes.plot(missed, marked, ".-", label=name)
-        axes.plot(missed[at_half], marked[at_half], "D", color=line.get_color(), markersize=9)
-    axes.set_yscale("symlog", linthresh=1)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel(TITLES[FALSE_NEGATIVE])
-    axes.set_ylabel(TITLES[FALSE_POSITIVE])
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    with replacing(picture) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
-    plt.close(figure)
+            difference = describe(list(paired_differences(models[first][0.5][quantity], cases).values()))
+            low, high = difference.interval_95
+            change = f"{difference.mean:+.3f} [{low:+.3f}, {high:+.3f}] | {difference.wilcoxon_p:.3g}"
+            print(f"| {name} | {threshold:g} | {quantity} | {mean(cases):.3f} | {change} |")
 
 
 if __name__ == "__main__":

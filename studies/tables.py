@@ -1,0 +1,261 @@
+"""Every published accuracy table from `studies/results`: `python -m studies.tables` writes them into the pages.
+
+With `--check` nothing is written: exit code 1 names what differs from the results. A generated part of a page stands
+between `<!-- table: NAME -->` and `<!-- end -->`; outside of them docs/accuracy.md may hold no accuracy at all.
+"""
+
+import argparse
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from h2aseg_nnunet.petct.statistics import Difference, summarize
+from h2aseg_nnunet.petct.tables import to_markdown, with_interval
+from studies import figure
+from studies.results import (
+    DEFAULT,
+    NEITHER,
+    NETWORKS,
+    UNET,
+    UNET_TRAINED_ALIKE,
+    by_case,
+    cases_where_pet_misleads,
+    differences_from,
+    read_shared_runs,
+)
+
+REPOSITORY = Path(__file__).parents[1]
+ACCURACY = REPOSITORY / "docs" / "accuracy.md"
+PAGES = (REPOSITORY / "README.md", ACCURACY)
+BLOCK = re.compile(r"<!-- table: (?P<name>\w+) -->\n(?P<body>.*?)<!-- end -->", re.DOTALL)
+TYPED = re.compile(r"(?<![\d.])0\.\d{3}(?!\d)")
+"""How a Dice or a difference of Dice is written."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m studies.tables", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if a page differs")
+    options = parser.parse_args()
+    tables = make_tables()
+    if not options.check:
+        for page in PAGES:
+            page.write_text(fill(page.read_text(), tables))
+        figure.draw(read_shared_runs())
+    faults = [fault for page in PAGES for fault in differing(page, tables)] + typed(ACCURACY) + figure.faults()
+    if faults:
+        sys.exit("\n".join(faults))
+
+
+def make_tables() -> dict[str, str]:
+    """Name -> Markdown."""
+    runs = read_shared_runs()
+    return {make.__name__: make(runs) for make in BLOCKS}
+
+
+def fill(text: str, tables: Mapping[str, str]) -> str:
+    """The page with every marked part replaced.
+
+    Raises:
+        ValueError: If a marked part has an unknown name or no end.
+    """
+
+    def replace(block: re.Match) -> str:
+        if block["name"] not in tables or "<!-- table:" in block["body"]:
+            raise ValueError(f"<!-- table: {block['name']} --> has no end, or is none of {', '.join(tables)}.")
+        return f"<!-- table: {block['name']} -->\n\n{tables[block['name']]}\n\n<!-- end -->"
+
+    if text.count("<!-- table:") != text.count("<!-- end -->"):
+        raise ValueError("Every <!-- table: NAME --> needs one <!-- end -->.")
+    return BLOCK.sub(replace, text)
+
+
+def differing(page: Path, tables: Mapping[str, str]) -> list[str]:
+    """A line for every table of the page that is not what the results give."""
+    text = page.read_text()
+    before, after = ([block[0] for block in BLOCK.finditer(each)] for each in (text, fill(text, tables)))
+    names = [block["name"] for block in BLOCK.finditer(text)]
+    return [
+        f"{page.name}: the table {name} differs from studies/results: run `python -m studies.tables`."
+        for name, old, new in zip(names, before, after, strict=True)
+        if old != new
+    ]
+
+
+def typed(page: Path) -> list[str]:
+    """A line for every accuracy that stands outside of the generated parts."""
+    found = TYPED.findall(BLOCK.sub("", page.read_text()))
+    return [f"{page.name}: {number} is typed by hand and not made from studies/results." for number in found]
+
+
+# What is published
+
+
+def coverage(runs: pd.DataFrame) -> str:
+    """Which runs the tables are made of."""
+    folds = {seed: sorted(map(str, run.folds.unique())) for seed, run in runs.groupby("seed")}
+    listed = "; ".join(f"seed {seed}: folds {', '.join(each)}" for seed, each in folds.items())
+    trainings = sum(map(len, folds.values()))
+    return wrapped(
+        f"{runs.case.nunique()} patients, each predicted by networks that have not seen it. "
+        f"Trainings of every network: {trainings} ({listed}). A patient's values are averaged over seeds first."
+    )
+
+
+def results(runs: pd.DataFrame) -> str:
+    """The README's table: one unit per column."""
+    dice, falsely_ml = by_case(runs), by_case(runs, "false_positive_volume_ml")
+    misleading = cases_where_pet_misleads()
+    hard = {trainer: only(cases, misleading) for trainer, cases in dice.items()}
+    heading = [
+        "",
+        "trainer",
+        f"Dice, {number_of_cases(dice)} patients",
+        f"Dice, the {number_of_cases(hard)} where PET alone misleads",
+        "marked falsely, ml per patient",
+    ]
+    columns = [
+        bold_best([f"{mean(dice[trainer]):.3f}" for trainer in NETWORKS], max),
+        bold_best([f"{mean(hard[trainer]):.3f}" for trainer in NETWORKS], max),
+        bold_best([f"{mean(falsely_ml[trainer]):.1f}" for trainer in NETWORKS], min),
+    ]
+    names = ([title for title in NETWORKS.values()], [f"`{trainer}`" for trainer in NETWORKS])
+    return to_markdown(heading, list(zip(*names, *columns, strict=True)))
+
+
+def accuracy(runs: pd.DataFrame) -> str:
+    """All networks with intervals, beside the U-Net and beside the default."""
+    dice = by_case(runs)
+    volumes = [by_case(runs, f"false_{kind}_volume_ml") for kind in ("positive", "negative")]
+    beside = [differences_from(reference, dice) for reference in (UNET, DEFAULT)]
+    rows = [
+        [
+            f"{title} (`{trainer}`)",
+            with_interval(summarize(list(dice[trainer].values())), ".3f"),
+            *(change(differences[trainer]) if trainer in differences else "" for differences in beside),
+            *(with_interval(summarize(list(volume[trainer].values())), ".1f") for volume in volumes),
+        ]
+        for trainer, title in NETWORKS.items()
+    ]
+    return to_markdown(["", "Dice", "minus U-Net", "minus H2ASeg", "FPV, ml", "FNV, ml"], rows)
+
+
+def where_pet_misleads(runs: pd.DataFrame) -> str:
+    """Dice of the two halves of the patients."""
+    dice, misleading = by_case(runs), cases_where_pet_misleads()
+    groups = misleading, set(dice[UNET]) - misleading
+    halves = [{trainer: only(cases, group) for trainer, cases in dice.items()} for group in groups]
+    beside = [differences_from(UNET, half) for half in halves]
+    rows = []
+    for trainer, title in NETWORKS.items():
+        cells = [
+            [f"{mean(half[trainer]):.3f}", change(differences[trainer]) if trainer in differences else ""]
+            for half, differences in zip(halves, beside, strict=True)
+        ]
+        rows.append([title, *cells[0], *cells[1]])
+    counts = [number_of_cases(half) for half in halves]
+    heading = ["", f"PET misleads ({counts[0]})", "minus U-Net", f"PET is enough ({counts[1]})", "minus U-Net"]
+    return to_markdown(heading, rows)
+
+
+def by_seed_and_fold(runs: pd.DataFrame) -> str:
+    """Means of every training's own validation cases."""
+    means = runs.pivot_table(index="trainer", columns=["seed", "folds"], values="dice")
+    seeds = list(means.columns.unique("seed"))
+    rows = [
+        [title, *(", ".join(f"{value:.3f}" for value in means.loc[trainer, seed]) for seed in seeds)]
+        for trainer, title in NETWORKS.items()
+    ]
+    folds = [", ".join(map(str, means[seed].columns)) for seed in seeds]
+    return to_markdown(["", *(f"seed {seed}: folds {each}" for seed, each in zip(seeds, folds, strict=True))], rows)
+
+
+def in_words(runs: pd.DataFrame) -> str:
+    """The differences that answer a reader's questions, each with the p of this one comparison."""
+    dice = by_case(runs)
+    questions = {
+        "H2ASeg and its training: H2ASeg minus U-Net": (DEFAULT, UNET),
+        "the training alone: U-Net trained as H2ASeg minus U-Net": (UNET_TRAINED_ALIKE, UNET),
+        "the network alone: H2ASeg minus U-Net trained as H2ASeg": (DEFAULT, UNET_TRAINED_ALIKE),
+        "MCSA and TAMW: H2ASeg minus H2ASeg without both": (DEFAULT, NEITHER),
+    }
+    return "\n".join(f"- {question}: {answer(between(*pair, dice))}" for question, pair in questions.items())
+
+
+def headline(runs: pd.DataFrame) -> str:
+    """What a user wants to know, worded by the intervals."""
+    dice = by_case(runs)
+    best = max(NETWORKS, key=lambda trainer: mean(dice[trainer]))
+    beside = {
+        "nnU-Net's U-Net": UNET,
+        "that U-Net trained as H2ASeg is": UNET_TRAINED_ALIKE,
+        "itself without MCSA and TAMW": NEITHER,
+    }
+    verdicts = [verdict(between(DEFAULT, reference, dice), name) for name, reference in beside.items()]
+    return wrapped(
+        f"In Dice, H2ASeg {'; it '.join(verdicts)}. The highest mean is that of `{best}`. "
+        "In brackets: 95 % intervals over patients."
+    )
+
+
+BLOCKS: tuple[Callable[[pd.DataFrame], str], ...] = (
+    coverage,
+    results,
+    accuracy,
+    where_pet_misleads,
+    by_seed_and_fold,
+    in_words,
+    headline,
+)
+
+
+# How numbers are written
+
+
+def between(trainer: str, reference: str, values: Mapping[str, Mapping[str, float]]) -> Difference:
+    """One comparison by itself: its p needs no correction for others."""
+    return differences_from(reference, {name: values[name] for name in (reference, trainer)})[trainer]
+
+
+def answer(difference: Difference) -> str:
+    return f"{change(difference)}, better in {difference.larger} of {difference.num_cases} patients"
+
+
+def verdict(difference: Difference, name: str) -> str:
+    """Ahead or behind only where the interval leaves zero out."""
+    low, high = difference.interval_95
+    relation = "is ahead of" if low > 0 else "is behind" if high < 0 else "is not shown to differ from"
+    return f"{relation} {name} ({difference.mean:+.3f} [{low:+.3f}, {high:+.3f}])"
+
+
+def change(difference: Difference) -> str:
+    low, high = difference.interval_95
+    p = "p < 0.0001" if difference.holm_p < 1e-4 else f"p {difference.holm_p:.2g}"
+    return f"{difference.mean:+.3f} [{low:+.3f}, {high:+.3f}], {p}"
+
+
+def mean(cases: Mapping[str, float]) -> float:
+    return summarize(list(cases.values()))["mean"]
+
+
+def only(cases: Mapping[str, float], names: set[str]) -> dict[str, float]:
+    return {case: value for case, value in cases.items() if case in names}
+
+
+def number_of_cases(values: Mapping[str, Mapping[str, float]]) -> int:
+    return len(values[DEFAULT])
+
+
+def wrapped(text: str) -> str:
+    return textwrap.fill(text, 120, break_on_hyphens=False)
+
+
+def bold_best(cells: Sequence[str], best: Callable[..., str]) -> list[str]:
+    return [f"**{cell}**" if cell == best(cells, key=float) else cell for cell in cells]
+
+
+if __name__ == "__main__":
+    main()

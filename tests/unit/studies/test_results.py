@@ -1,0 +1,62 @@
+import pytest
+
+from studies.results import (
+    DEFAULT,
+    NEITHER,
+    NETWORKS,
+    UNET,
+    by_case,
+    cases_where_pet_misleads,
+    differences_from,
+    read_shared_runs,
+)
+
+
+def test_a_case_is_averaged_over_seeds(write_cases):
+    dice = by_case(read_shared_runs(write_cases()))
+
+    assert list(dice) == list(NETWORKS)
+    assert dice[UNET] == pytest.approx({"a": 0.55, "b": 0.55, "c": 0.55, "d": 0.55})
+    assert dice[DEFAULT] == pytest.approx({"a": 0.65, "b": 0.75, "c": 0.85, "d": 0.95})
+
+
+def test_a_run_that_one_trainer_lacks_counts_for_none(write_cases):
+    runs = read_shared_runs(write_cases(without=(NEITHER, 1, 0)))
+
+    assert set(zip(runs.seed, runs.folds, strict=True)) == {(0, 0), (0, 1), (1, 1)}
+    assert by_case(runs)[UNET] == pytest.approx({"a": 0.5, "b": 0.5, "c": 0.55, "d": 0.55})
+
+
+def test_nothing_is_compared_where_no_run_is_shared(write_cases):
+    file = write_cases()
+    file.write_text("\n".join(line for line in file.read_text().splitlines() if NEITHER not in line))
+
+    with pytest.raises(ValueError, match="no seed and fold that all of"):
+        read_shared_runs(file)
+
+
+def test_trainers_with_other_cases_are_refused(write_cases):
+    file = write_cases()
+    file.write_text(file.read_text().replace(f"{UNET}:plans,0,1,c", f"{UNET}:plans,0,1,e"))
+
+    with pytest.raises(ValueError, match="other cases in fold 1 of seed 0"):
+        read_shared_runs(file)
+
+
+def test_p_is_corrected_for_the_number_of_comparisons(write_cases):
+    """Four differences of one sign: the exact p is 2 / 16; it is the smallest of five."""
+    differences = differences_from(UNET, by_case(read_shared_runs(write_cases())))
+
+    assert UNET not in differences
+    assert differences[DEFAULT].mean == pytest.approx(0.25)
+    assert (differences[DEFAULT].larger, differences[DEFAULT].smaller) == (4, 0)
+    assert differences[DEFAULT].wilcoxon_p == pytest.approx(0.125)
+    assert differences[DEFAULT].holm_p == pytest.approx(5 * 0.125)
+    assert differences[NEITHER].wilcoxon_p == 1
+
+
+def test_pet_misleads_below_the_median(tmp_path):
+    file = tmp_path / "alone.csv"
+    file.write_text("case,dice\na,0.1\nb,0.9\nc,0.2\nd,0.8\n")
+
+    assert cases_where_pet_misleads(file) == {"a", "c"}
