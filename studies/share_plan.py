@@ -1,7 +1,7 @@
 """Give plans of one planner the patch, batch and preprocessed data of another: `python -m studies.share_plan A B`.
 
 nnU-Net's planners choose other batch sizes for other networks. To compare networks and nothing else, plans A get
-spacing, normalisation, patch size, batch size and data of plans B; A keeps its network. Both are plans of nnU-Net
+spacing, normalization, patch size, batch size and data of plans B; A keeps its network. Both are plans of nnU-Net
 (nnUNet_preprocessed/DATASET/*.json) with strides that both patches allow.
 """
 
@@ -14,8 +14,8 @@ from h2aseg_nnunet.petct.files import write_json
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.share_plan", description=__doc__.splitlines()[0])
-    parser.add_argument("plans", type=Path, help="changed")
-    parser.add_argument("reference", type=Path)
+    parser.add_argument("plans", type=Path, help="plans to be changed")
+    parser.add_argument("reference", type=Path, help="plans to take all but the network from")
     parser.add_argument("-c", "--configuration", default="3d_fullres")
     parser.add_argument("--patch", type=int, nargs="+", help="patch size of both instead of the reference's own")
     parser.add_argument("--batch", type=int, help="batch size of both instead of the reference's own")

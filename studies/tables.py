@@ -5,7 +5,6 @@ between `<!-- table: NAME -->` and `<!-- end -->`; outside of them docs/accuracy
 """
 
 import argparse
-import re
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ import pandas as pd
 from h2aseg_nnunet.petct.statistics import Difference, summarize
 from h2aseg_nnunet.petct.tables import to_markdown, with_interval
 from studies import figure
+from studies.pages import differing, fill, typed, unpublished
 from studies.results import (
     DEFAULT,
     NEITHER,
@@ -31,9 +31,6 @@ from studies.results import (
 REPOSITORY = Path(__file__).parents[1]
 ACCURACY = REPOSITORY / "docs" / "accuracy.md"
 PAGES = (REPOSITORY / "README.md", ACCURACY)
-BLOCK = re.compile(r"<!-- table: (?P<name>\w+) -->\n(?P<body>.*?)<!-- end -->", re.DOTALL)
-TYPED = re.compile(r"(?<![\d.])0\.\d{3}(?!\d)")
-"""How a Dice or a difference of Dice is written."""
 
 
 def main() -> None:
@@ -45,8 +42,7 @@ def main() -> None:
         for page in PAGES:
             page.write_text(fill(page.read_text(), tables))
         figure.draw(read_shared_runs())
-    faults = [fault for page in PAGES for fault in differing(page, tables)] + typed(ACCURACY) + figure.faults()
-    if faults:
+    if faults := find_faults(tables):
         sys.exit("\n".join(faults))
 
 
@@ -56,42 +52,10 @@ def make_tables() -> dict[str, str]:
     return {make.__name__: make(runs) for make in BLOCKS}
 
 
-def fill(text: str, tables: Mapping[str, str]) -> str:
-    """The page with every marked part replaced.
-
-    Raises:
-        ValueError: If a marked part has an unknown name or no end.
-    """
-
-    def replace(block: re.Match) -> str:
-        if block["name"] not in tables or "<!-- table:" in block["body"]:
-            raise ValueError(f"<!-- table: {block['name']} --> has no end, or is none of {', '.join(tables)}.")
-        return f"<!-- table: {block['name']} -->\n\n{tables[block['name']]}\n\n<!-- end -->"
-
-    if text.count("<!-- table:") != text.count("<!-- end -->"):
-        raise ValueError("Every <!-- table: NAME --> needs one <!-- end -->.")
-    return BLOCK.sub(replace, text)
-
-
-def differing(page: Path, tables: Mapping[str, str]) -> list[str]:
-    """A line for every table of the page that is not what the results give."""
-    text = page.read_text()
-    before, after = ([block[0] for block in BLOCK.finditer(each)] for each in (text, fill(text, tables)))
-    names = [block["name"] for block in BLOCK.finditer(text)]
-    return [
-        f"{page.name}: the table {name} differs from studies/results: run `python -m studies.tables`."
-        for name, old, new in zip(names, before, after, strict=True)
-        if old != new
-    ]
-
-
-def typed(page: Path) -> list[str]:
-    """A line for every accuracy that stands outside of the generated parts."""
-    found = TYPED.findall(BLOCK.sub("", page.read_text()))
-    return [f"{page.name}: {number} is typed by hand and not made from studies/results." for number in found]
-
-
-# What is published
+def find_faults(tables: Mapping[str, str]) -> list[str]:
+    """A line for everything published that is not what the results give."""
+    different = [fault for page in PAGES for fault in differing(page, tables)]
+    return different + unpublished(PAGES, tables) + typed(ACCURACY) + figure.faults()
 
 
 def coverage(runs: pd.DataFrame) -> str:
@@ -210,9 +174,6 @@ BLOCKS: tuple[Callable[[pd.DataFrame], str], ...] = (
     in_words,
     headline,
 )
-
-
-# How numbers are written
 
 
 def between(trainer: str, reference: str, values: Mapping[str, Mapping[str, float]]) -> Difference:

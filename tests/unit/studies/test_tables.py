@@ -4,9 +4,8 @@ import pytest
 
 from h2aseg_nnunet.petct.statistics import describe
 from studies import tables
+from studies.pages import BLOCK
 from studies.results import DEFAULT, read_shared_runs
-
-PAGE = "# Title\n\n<!-- table: dice -->\n\n| 0.746 |\n\n<!-- end -->\n\nText.\n"
 
 
 @pytest.fixture
@@ -85,26 +84,6 @@ def test_a_difference_is_claimed_where_its_interval_leaves_zero_out(differences,
     assert tables.verdict(describe(differences), "the U-Net").startswith(f"{relation} the U-Net (")
 
 
-def test_a_table_is_replaced_and_its_surroundings_stay():
-    filled = tables.fill(PAGE, {"dice": "| 0.750 |"})
-
-    assert filled == PAGE.replace("0.746", "0.750")
-    assert tables.fill(filled, {"dice": "| 0.750 |"}) == filled
-
-
-@pytest.mark.parametrize("page", [PAGE.replace("<!-- end -->", ""), PAGE.replace("dice", "fpv")])
-def test_a_mark_without_end_or_of_no_table_is_refused(page):
-    with pytest.raises(ValueError, match=r"<!-- (table|end)"):
-        tables.fill(page, {"dice": "| 0.750 |"})
-
-
-def test_accuracies_outside_of_tables_are_found(tmp_path):
-    page = tmp_path / "accuracy.md"
-    page.write_text(PAGE + "H2ASeg has +0.750, p 0.0004, from version 2.14.1.\n")
-
-    assert tables.typed(page) == ["accuracy.md: 0.750 is typed by hand and not made from studies/results."]
-
-
 def test_published_pages_are_what_the_results_give(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tables", "--check"])
 
@@ -113,7 +92,7 @@ def test_published_pages_are_what_the_results_give(monkeypatch):
 
 @pytest.mark.parametrize("page", tables.PAGES, ids=lambda page: page.name)
 def test_the_check_fails_on_a_changed_number(page, tmp_path, monkeypatch):
-    block = next(tables.BLOCK.finditer(page.read_text()))
+    block = next(BLOCK.finditer(page.read_text()))
     copy = tmp_path / page.name
     copy.write_text(page.read_text().replace(block["body"], block["body"].replace("0", "1")))
     monkeypatch.setattr(tables, "PAGES", [copy])
