@@ -1,11 +1,12 @@
 import json
+import os
 from copy import deepcopy
 
 import pytest
 import torch
 
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg
-from tests.locations import DATA
+from tests.locations import DATA, TEST_DATA
 
 PLANS = json.loads((DATA / "nnUNetPlans.json").read_text())  # nnU-Net's planner wrote it
 DATASET = {
@@ -14,6 +15,18 @@ DATASET = {
     "numTraining": 20,
     "file_ending": ".nii.gz",
 }
+
+
+def pytest_report_header() -> str:
+    if not TEST_DATA.is_dir():
+        return f"real PET/CT: none, as {TEST_DATA} is not a folder; H2ASEG_TEST_DATA may name one"
+    return f"real PET/CT: {sum(1 for _ in TEST_DATA.rglob('*.nii.gz'))} files in {TEST_DATA}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if workers > 1:  # workers that all use every core wait for each other
+        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
 
 
 @pytest.fixture

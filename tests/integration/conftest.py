@@ -6,9 +6,12 @@ from tests.integration.nnunet_workspace import Workspace
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:  # nnU-Net and what it stands on warn of their own matters
+    for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("default"))
+            item.add_marker(pytest.mark.integration)
+            item.add_marker(
+                pytest.mark.filterwarnings("default")
+            )  # nnU-Net and its libraries warn of their own matters
 
 
 @pytest.fixture(scope="session")

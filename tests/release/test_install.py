@@ -16,8 +16,6 @@ import pytest
 
 from tests.locations import REPOSITORY
 
-pytestmark = pytest.mark.slow
-
 OURS = ("h2aseg", "__editable__")  # how our own files in site-packages begin, whichever way they were installed
 FIND_TRAINER = """
 import h2aseg_nnunet, nnunetv2

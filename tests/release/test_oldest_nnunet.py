@@ -1,4 +1,4 @@
-"""The oldest nnU-Net that setup.py allows, in an environment of its own, passes the tests of every interface we use.
+"""The oldest nnU-Net that we allow, in an environment of its own, passes the tests of every interface we use.
 
 All other tests run with the nnU-Net that is installed: the newest in a fresh environment.
 """
@@ -30,7 +30,7 @@ NO_INDEX = "(from versions: none)"
 
 
 def oldest_nnunet() -> Version:
-    """The lower bound that setup.py declares."""
+    """The lower bound that pyproject.toml declares."""
     (requirement,) = (r for r in map(Requirement, metadata.requires("h2aseg_nnunet")) if r.name == "nnunetv2")
     (bound,) = (specifier.version for specifier in requirement.specifier if specifier.operator == ">=")
     return Version(bound)
@@ -45,7 +45,7 @@ def test_the_oldest_nnunet_passes(source, tmp_path):  # noqa: F811
     )
     if NO_INDEX in download.stderr:
         pytest.skip(f"no package index to download nnunetv2 {oldest_nnunet()} from: {download.stderr[-200:]}")
-    assert download.returncode == 0, download.stderr  # an index that has other releases but not this one: setup.py errs
+    assert download.returncode == 0, download.stderr  # an index that has other releases only: our lower bound is wrong
     environment.install(source)
     version = environment.python("-c", "from importlib.metadata import version; print(version('nnunetv2'))").stdout
 

@@ -21,10 +21,7 @@ STS = TEST_DATA / "sts"
 NUM_PATIENTS = 8
 TRAINER = "nnUNetTrainerH2ASegDemo"  # 50 iterations
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not STS.is_dir(), reason=f"real PET/CT is not at {STS}"),
-]
+pytestmark = pytest.mark.skipif(not STS.is_dir(), reason=f"real PET/CT is not at {STS}")
 
 
 class Run:
@@ -102,7 +99,7 @@ def test_prediction_from_the_checkpoint_equals_prediction_in_memory(trained, tmp
         labels = SimpleITK.GetArrayFromImage(from_checkpoint)
         np.testing.assert_array_equal(labels, read_labels(trained, case))
         assert set(np.unique(labels)) <= {0, 1}
-        assert labels.any(), f"{case}: 50 iterations find at least part of these large tumours"
+        assert labels.any(), f"{case}: 50 iterations find at least part of these large tumors"
         assert from_checkpoint.GetSize() == ct.GetSize()
         np.testing.assert_allclose(from_checkpoint.GetSpacing(), ct.GetSpacing())
         np.testing.assert_allclose(from_checkpoint.GetOrigin(), ct.GetOrigin())
