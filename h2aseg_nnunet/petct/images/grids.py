@@ -14,7 +14,7 @@ SAME_PLACE_VOXELS = 0.05
 differ a little. At 4 mm voxels it is 0.2 mm. This is the only tolerance of grids in the package."""
 
 EPSILON = 1e-6
-"""Of indices, against rounding errors of our own."""
+"""Tolerance of voxel indices, against rounding errors of our own."""
 
 Index = tuple[int, int, int]
 Box = tuple[float, float, float, float, float, float]
@@ -37,11 +37,16 @@ class Grid(NamedTuple):
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
     def describe(self) -> str:
-        """Size, spacing and position, short enough for a message."""
+        """Size, spacing, position and axes, short enough for a message."""
         size = " x ".join(map(str, self.size))
         spacing = " x ".join(f"{mm:.4g}" for mm in self.spacing_mm)
         origin = ", ".join(f"{mm:.4g}" for mm in self.origin_mm)
-        return f"{size} voxels of {spacing} mm from ({origin})"
+        return f"{size} voxels of {spacing} mm from ({origin}), axes {self.axes}"
+
+    @property
+    def axes(self) -> str:
+        """Where the three axes run to, in DICOM's letters: LPS is to the patient's left, back and head."""
+        return str(SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(self.direction))
 
     @property
     def axes_mm(self) -> np.ndarray:
@@ -63,12 +68,12 @@ class Grid(NamedTuple):
         """The grid of another spacing in the same box, from the corner of its first voxel; no voxel leaves the box."""
         ratio = np.divide(spacing_mm, self.spacing_mm)
         size = np.maximum(1, np.floor(self.size / ratio + EPSILON)).astype(int)
-        origin = self.to_mm((ratio - 1) / 2)  # centre of the new first voxel
+        origin = self.to_mm((ratio - 1) / 2)  # center of the new first voxel
         return Grid(tuple(size.tolist()), spacing_mm, tuple(origin.tolist()), self.direction)
 
     def start_of(self, other: "Grid") -> Index | None:
         """Index at which `other` starts if each of its voxels is one of this grid's, up to rounding; else None."""
-        corners = np.array(list(itertools.product(*((0, size - 1) for size in other.size))))
+        corners = corners_of(other.size)
         here = self.to_index(other.to_mm(corners))
         start = np.rint(here[0])
         same = np.abs(here - (start + corners)).max() < SAME_PLACE_VOXELS
@@ -78,6 +83,11 @@ class Grid(NamedTuple):
     def has_header_of(self, other: "Grid") -> bool:
         """Whether nnU-Net, which compares with numpy.allclose, takes the two headers for the same."""
         return self.size == other.size and all(np.allclose(a, b) for a, b in zip(self[1:], other[1:], strict=True))
+
+
+def corners_of(size: Index) -> np.ndarray:
+    """Indices (8, 3) of the corner voxels, the first voxel first."""
+    return np.array(list(itertools.product(*((0, voxels - 1) for voxels in size))))
 
 
 class Apart(NamedTuple):
@@ -91,7 +101,7 @@ class Apart(NamedTuple):
 
 def distance_apart(grid: Grid, other: Grid) -> Apart:
     """Measure how far apart voxels of equal index lie in two grids of one size: it is most at a corner."""
-    corners = np.array(list(itertools.product(*((0, size - 1) for size in grid.size))))
+    corners = corners_of(grid.size)
     voxels = np.abs(grid.to_index(other.to_mm(corners)) - corners).max()
     mm = np.linalg.norm(grid.to_mm(corners) - other.to_mm(corners), axis=1).max()
     return Apart(float(voxels), float(mm))
@@ -158,7 +168,7 @@ def bring_onto(image: SimpleITK.Image, grid: Grid, linear: bool) -> tuple[Simple
 
 
 def crop_to_covered(grid: Grid, image: SimpleITK.Image, box_mm: Box | None = None) -> Grid:
-    """The smallest box of `grid` with all its voxels whose centres lie within `image`, and within `box_mm` if given.
+    """The smallest box of `grid` with all its voxels whose centers lie within `image`, and within `box_mm` if given.
 
     Raises:
         UserError: If there is no such voxel.
@@ -174,7 +184,7 @@ def crop_to_covered(grid: Grid, image: SimpleITK.Image, box_mm: Box | None = Non
 
 
 def _covered_range(grid: Grid, cover: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """First and last index of `grid`, per axis, that some voxel centre inside `cover` has."""
+    """First and last index of `grid`, per axis, that some voxel center inside `cover` has."""
     if cover.start_of(grid) is not None:  # spares a pass over the voxels
         return np.zeros(3, dtype=int), np.array(grid.size) - 1
     mask = resample(ones_on(cover), grid, linear=False)

@@ -1,54 +1,60 @@
-"""Reading a three-dimensional image, or saying in one sentence why it cannot be used."""
+"""Reading a three-dimensional image, or saying in one sentence why it cannot be used. Every command reads here."""
 
-import gzip
-import math
-import zlib
-from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
 import SimpleITK
-from nibabel import Nifti1Header, Nifti2Header
-from nibabel.spatialimages import HeaderDataError
 
 from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.images.containers import require_whole
+from h2aseg_nnunet.petct.images.errors import NotFiniteError, PositionError
+from h2aseg_nnunet.petct.images.grids import Grid
+from h2aseg_nnunet.petct.images.nifti import NIFTI, itk_reason, not_finite_words, read_nifti, require_right_angles
 
-NIFTI = (".nii", ".nii.gz")
-GEOMETRY = ("pixdim", *(f"quatern_{n}" for n in "bcd"), *(f"{kind}_{n}" for kind in ("qoffset", "srow") for n in "xyz"))
-CHUNK_BYTES = 1 << 22
+__all__ = ["IMAGE_ENDINGS", "NotFiniteError", "PositionError", "ending_of", "read_image", "read_labels"]
 
+FORMATS = {
+    ".mha": "MetaImageIO",
+    ".mhd": "MetaImageIO",
+    ".nrrd": "NrrdImageIO",
+    ".nhdr": "NrrdImageIO",
+    ".gipl": "GiplImageIO",
+}
+"""Ending -> ITK's reader. The ending decides: a file of another format under it would pass unchecked."""
 
-class NotFiniteError(UserError):
-    """An image holds NaN or infinity."""
+IMAGE_ENDINGS = (".nii.gz", ".nii", *FORMATS)
+"""Formats with a place for spacing and origin whose files can be checked; other files in a folder are passed over."""
+
+POINTERS = {
+    b"version https://git-lfs": "git lfs pull",
+    b"/annex/objects/": "git annex get",
+    b"../.git/annex": "git annex get",
+}
+"""First bytes of a file that only stands for another one -> the command that fetches it."""
+
+LABELS_IN_A_MESSAGE = 5
 
 
 def read_image(file: Path) -> SimpleITK.Image:
     """Read a scalar image with three axes.
 
     Raises:
-        UserError: If the file is missing, a folder, damaged or incomplete, or the image has other axes, several values
-            per voxel, or values that are not finite.
+        UserError: If the file is missing, a folder, damaged or incomplete, of another format, or the image has other
+            axes or several values per voxel.
+        PositionError: If the file does not say, without contradiction, where its voxels are.
+        NotFiniteError: If a value is not finite.
     """
-    if file.is_dir():
-        raise UserError(
-            f"{file} is a folder, an image file was expected. Convert DICOM series to NIfTI first, PET to SUV."
-        )
-    if not file.exists():
-        raise UserError(f"{file} does not exist.")
-    is_nifti = file.name.lower().endswith(NIFTI)
-    if is_nifti:
-        check_nifti(file)
+    ending = _require_image_file(file)
+    if ending in NIFTI:
+        return read_nifti(file)
+    image = _read_by_itk(file, ending)
     try:
-        image = SimpleITK.ReadImage(str(file))
-    except RuntimeError as error:
-        raise UserError(f"{file} cannot be read: {str(error).strip().splitlines()[-1]}") from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise UserError(
-            f"{file} is not one image with three axes: size {image.GetSize()}, "
-            f"{image.GetNumberOfComponentsPerPixel()} values per voxel."
-        )
-    if not is_nifti:
-        _require_finite(file, int(np.count_nonzero(~np.isfinite(SimpleITK.GetArrayViewFromImage(image)))))
+        require_right_angles(Grid.of(image))
+    except PositionError as error:
+        raise PositionError(f"{file} {error}") from error
+    not_finite = int(np.count_nonzero(~np.isfinite(SimpleITK.GetArrayViewFromImage(image))))
+    if not_finite:
+        raise NotFiniteError(f"{file} {not_finite_words(not_finite)}")
     return image
 
 
@@ -62,69 +68,59 @@ def read_labels(file: Path, num_labels: int) -> SimpleITK.Image:
     found = np.unique(SimpleITK.GetArrayViewFromImage(image))
     unexpected = found[~np.isin(found, np.arange(num_labels + 1))]
     if unexpected.size:
-        values = ", ".join(f"{value:g}" for value in unexpected[:5])
-        raise UserError(f"{file} has label {values}; expected are whole numbers from 0 to {num_labels}.")
+        values = ", ".join(str(value).removesuffix(".0") for value in unexpected[:LABELS_IN_A_MESSAGE])
+        remedy = "Round the map, or threshold probabilities." if (unexpected % 1).any() else "Correct the map."
+        raise UserError(
+            f"{file} has label {values}; expected are whole numbers from 0 to {num_labels} (--labels). {remedy}"
+        )
     return SimpleITK.Cast(image, SimpleITK.sitkUInt8)
 
 
-def check_nifti(file: Path) -> None:
-    """Look for what ITK passes over in NIfTI files: it fills in what is missing, and reads NaN as 0.
-
-    Raises:
-        UserError: If compressed data is damaged, the file is shorter than its header says, or a value is not finite.
-    """
-    try:
-        with gzip.open(file) if file.name.lower().endswith(".gz") else file.open("rb") as stream:
-            header = _read_header(stream)
-            _require_finite_geometry(header)
-            dtype = _voxel_type(header)
-            expected_bytes = max(0, math.prod(header.get_data_shape())) * dtype.itemsize
-            stream.seek(max(int(header["vox_offset"]), header.sizeof_hdr))
-            found_bytes, not_finite = _scan(stream, dtype, expected_bytes)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"{file} is damaged or no NIfTI file: {error}") from error
-    if found_bytes < expected_bytes:
-        raise UserError(f"{file} is incomplete: it holds {found_bytes} of {expected_bytes} bytes of voxels.")
-    _require_finite(file, not_finite)
+def ending_of(name: str) -> str | None:
+    """Return the image ending of a file's name, in any case of its letters; None if it is no image."""
+    return next((ending for ending in IMAGE_ENDINGS if name.lower().endswith(ending)), None)
 
 
-def _read_header(stream: BufferedIOBase) -> Nifti1Header:
-    """NIfTI-1 or NIfTI-2, which begin with the header's size in either byte order."""
-    start = stream.read(Nifti2Header.sizeof_hdr)
-    sizes = [int.from_bytes(start[:4], order) for order in ("little", "big")]
-    for kind in (Nifti1Header, Nifti2Header):
-        if kind.sizeof_hdr in sizes and len(start) >= kind.sizeof_hdr:
-            return kind(start[: kind.sizeof_hdr], check=False)
-    raise UserError("it does not begin with a header")
-
-
-def _require_finite_geometry(header: Nifti1Header) -> None:
-    if not all(np.isfinite(header[name]).all() for name in GEOMETRY):
-        raise UserError("its geometry has numbers that are not finite")  # ITK would compute for ever
-
-
-def _voxel_type(header: Nifti1Header) -> np.dtype:
-    try:
-        return header.get_data_dtype()
-    except (KeyError, HeaderDataError) as error:
-        raise UserError(f"its voxels have the unknown type {header['datatype']}") from error
-
-
-def _scan(stream: BufferedIOBase, dtype: np.dtype, num_bytes: int) -> tuple[int, int]:
-    """Bytes of voxels, at most `num_bytes`, and values that are not finite; reads on to the end for gzip's checksum."""
-    found_bytes = not_finite = 0
-    while chunk := stream.read(min(CHUNK_BYTES, num_bytes - found_bytes) or CHUNK_BYTES):
-        if found_bytes == num_bytes:
-            continue  # what follows the voxels
-        if dtype.kind == "f":
-            values = np.frombuffer(chunk, dtype, count=len(chunk) // dtype.itemsize)
-            not_finite += int(np.count_nonzero(~np.isfinite(values)))
-        found_bytes += len(chunk)
-    return found_bytes, not_finite
-
-
-def _require_finite(file: Path, not_finite: int) -> None:
-    if not_finite:
-        raise NotFiniteError(
-            f"{file} has {not_finite} values that are not finite (NaN or infinite). Replace them first."
+def _require_image_file(file: Path) -> str:
+    """The ending of a file that is there and may be an image."""
+    if file.is_dir():
+        raise UserError(
+            f"{file} is a folder, an image file was expected. Convert DICOM series to NIfTI first, PET to SUV."
         )
+    if file.is_symlink() and not file.exists():
+        raise UserError(
+            f"{file} is a link to {file.readlink()}, which does not exist. Fetch it (git annex get), or mount it."
+        )
+    if not file.exists():
+        raise UserError(f"{file} does not exist.")
+    ending = ending_of(file.name)
+    if ending is None:
+        raise UserError(f"{file} is none of {', '.join(IMAGE_ENDINGS)}. Convert it to .nii.gz.")
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(64)
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}.") from error
+    if not start:
+        raise UserError(f"{file} is empty. Copy it again.")
+    for beginning, command in POINTERS.items():
+        if start.startswith(beginning):
+            raise UserError(f"{file} is only a pointer to the image. Fetch it: {command}.")
+    return ending
+
+
+def _read_by_itk(file: Path, ending: str) -> SimpleITK.Image:
+    try:
+        image = SimpleITK.ReadImage(str(file), imageIO=FORMATS[ending])
+    except RuntimeError as error:
+        reason = itk_reason(error)
+        if reason.startswith("Reason:"):  # the system's last error, which has nothing to do with it
+            reason = "it is incomplete or damaged, or its file of voxels is missing"
+        raise UserError(f"{file} cannot be read: {reason}. Copy it again, or convert it from its source.") from error
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise UserError(
+            f"{file} is not one image with three axes: size {image.GetSize()}, "
+            f"{image.GetNumberOfComponentsPerPixel()} values per voxel."
+        )
+    require_whole(file, ending, image.GetNumberOfPixels() * image.GetSizeOfPixelComponent())
+    return image

@@ -8,10 +8,7 @@ import SimpleITK
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.grids import require_same_grid
-from h2aseg_nnunet.petct.images.reading import read_image
-
-IMAGE_ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".gipl")
-"""Formats with a place for spacing and origin that SimpleITK reads; other files in a folder are passed over."""
+from h2aseg_nnunet.petct.images.reading import IMAGE_ENDINGS, ending_of, read_image
 
 DATASET_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl")
 """The image endings that nnU-Net's dataset.json may declare."""
@@ -77,11 +74,6 @@ def images_in(folder: Path) -> dict[str, Path]:
     if not images:
         raise UserError(f"{folder} holds no image ({', '.join(IMAGE_ENDINGS)}).")
     return images
-
-
-def ending_of(name: str) -> str | None:
-    """Return the image ending of a file's name, in any case of its letters; None if it is no image."""
-    return next((ending for ending in IMAGE_ENDINGS if name.lower().endswith(ending)), None)
 
 
 def _files(folder: Path, name: str, num_channels: int, file_ending: str) -> ImageFiles:

@@ -9,9 +9,11 @@ import SimpleITK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from h2aseg_nnunet.petct.images import reading as reading
+from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.images import nifti
 from h2aseg_nnunet.petct.images.reading import read_image, read_labels
 from tests.unit.petct.convert.synthetic_studies import grid_around, points_mm, ramp, write
+from tests.unit.petct.images.niftis import write_nifti
 
 GRID = grid_around(np.zeros(3), (12, 11, 10), (1.0, 2.0, 3.0))
 
@@ -68,11 +70,11 @@ def test_something_else_than_an_image_is_refused(tmp_path, name, content):
     ("offset", "damage", "words"),
     [
         (42, b"\xff\x7f", "is incomplete"),  # voxels along x
-        (42, b"\x00\x00", "cannot be read"),
+        (42, b"\x00\x00", r"its size is \(0, 11, 10\)"),
         (70, b"\x99\x09", "unknown type 2457"),
         (0, b"\x00", "does not begin with a header"),
         (288, b"\x00\x00\x80\x7f", "numbers that are not finite"),  # infinity in an affine, where ITK does not return
-        (284, b"\x00\x00\x80\x3f", "only supports orthonormal direction"),
+        (284, b"\x00\x00\x80\x3f", "axes that are not at right angles, by 27 degrees"),
     ],
     ids=["too large", "no voxel", "voxel type", "no header", "infinite", "sheared"],
 )
@@ -134,7 +136,7 @@ def test_values_that_are_not_finite_are_counted(tmp_path, ending, value, dtype):
 
 
 def test_not_finite_values_are_counted_once_across_chunks(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "CHUNK_BYTES", 64)
+    monkeypatch.setattr(nifti, "CHUNK_BYTES", 64)
     values = ramp(points_mm(GRID)).astype(np.float32)
     values[::2] = np.nan
 
@@ -156,8 +158,31 @@ def test_several_values_per_voxel_are_refused(file):
     image = SimpleITK.ReadImage(str(file))
     SimpleITK.WriteImage(SimpleITK.Compose(image, image), str(file))
 
-    with pytest.raises(ValueError, match="2 values per voxel"):
+    with pytest.raises(ValueError, match="is not one image with three axes"):
         read_image(file)
+
+
+def test_values_are_those_that_itk_reads(tmp_path):
+    """Every stored type, with and without a scale: the files hold 0 to 59."""
+    for dtype in ("u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"):
+        for order in "<>":
+            for slope, intercept in ((1, 0), (2.5, -3), (-1, 1000), (np.nan, np.nan), (0, 0)):
+                file = write_nifti(tmp_path / "a.nii", np.arange(60).reshape(3, 4, 5).astype(order + dtype),
+                                   scl_slope=slope, scl_inter=intercept)  # fmt: skip
+                image, itk = read_image(file), SimpleITK.ReadImage(str(file))
+
+                assert image.GetPixelID() == itk.GetPixelID()
+                np.testing.assert_allclose(
+                    SimpleITK.GetArrayFromImage(image), SimpleITK.GetArrayFromImage(itk), rtol=1e-6
+                )
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(0, 5), (np.nan, 5), (1, np.nan)])
+def test_a_scale_that_programs_read_differently_is_refused(tmp_path, slope, intercept):
+    voxels = np.arange(60, dtype="i2").reshape(3, 4, 5)
+
+    with pytest.raises(UserError, match="has the intercept"):
+        read_image(write_nifti(tmp_path / "a.nii", voxels, scl_slope=slope, scl_inter=intercept))
 
 
 def test_whole_numbers_stored_as_real_ones_are_labels(tmp_path):
@@ -170,9 +195,10 @@ def test_whole_numbers_stored_as_real_ones_are_labels(tmp_path):
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(labels), values)
 
 
-@pytest.mark.parametrize(("value", "words"), [(3, "label 3"), (0.5, "label 0.5"), (-1, "label -1")])
-def test_a_label_outside_is_named(tmp_path, value, words):
-    values = np.zeros((3, 4, 5), dtype=np.float32)
+@pytest.mark.parametrize("value", [3, 255, 0.5, -1, 1.0000001])
+def test_a_label_outside_is_named(tmp_path, value):
+    words = f"label {value}; "
+    values = np.zeros((3, 4, 5), dtype=np.float64)
     values[1, 1, 1] = value
     file = write(values, grid_around(np.zeros(3), (5, 4, 3), (1, 1, 1)), tmp_path / "labels.nii.gz")
 
