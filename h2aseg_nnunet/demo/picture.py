@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.evaluate.metrics import dice
 from h2aseg_nnunet.petct.files import replacing
-from h2aseg_nnunet.petct.images.views import CORONAL, SAGITTAL, View
+from h2aseg_nnunet.petct.images.display import CORONAL, SAGITTAL, View
 
 # Two colours of Okabe and Ito that stay apart for colour-blind readers and on grey; the dashes stay apart in print.
 REFERENCE_STYLE = {"color": "#0072B2", "linewidth": 1.4, "linestyle": "solid"}

@@ -3,9 +3,8 @@
 import argparse
 
 from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.evaluate import MISSING, PROTOCOLS
 from h2aseg_nnunet.petct.options import Parser, add_processes
-
-METRICS = ("autopet", "autopet2", "hecktor22", "hecktor25", "lesion")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -16,7 +15,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--metrics",
         required=True,
-        choices=METRICS,
+        choices=PROTOCOLS,
         help="autopet: AutoPET III and IV; autopet2: the unguarded script of I and II; lesion: detection of lesions.",
     )
     parser.add_argument("-o", dest="output", metavar="JSON", help="Write everything into a JSON file.")
@@ -27,14 +26,19 @@ def add_arguments(parser: Parser) -> None:
         help="PET in SUV, case_0001.nii.gz or case.nii.gz; adds tumor volume, TLG and SUVmax.",
     )
     parser.add_argument(
-        "--iou", type=float, help="Overlap that finds a lesion, for the metrics of lesion (default: one voxel)."
+        "--iou", type=float, help="Overlap that finds a lesion, for --metrics lesion (default: one voxel)."
     )
     parser.add_argument("--surface", type=float, metavar="MM", help="Add HD95, and the surface Dice at this tolerance.")
     parser.add_argument(
         "--missing",
-        choices=("error", "empty", "skip"),
+        choices=MISSING,
         help="References without a prediction: refuse them, count them as empty, or leave them out "
         "(default: error; for HECKTOR empty).",
+    )
+    parser.add_argument(
+        "--dataset-json",
+        metavar="FILE",
+        help="The dataset.json that declares the masks' labels (default: the one beside or above the masks, if any).",
     )
     parser.add_argument("--seed", type=int, default=0, help="Seed of the bootstrap (default: %(default)s).")
     add_processes(parser, default=4)
@@ -43,18 +47,19 @@ def add_arguments(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Evaluate, print the table, and write the files asked for."""
     from h2aseg_nnunet.petct.evaluate import table  # SimpleITK and SciPy take a second to import
-    from h2aseg_nnunet.petct.evaluate.run import Settings, evaluate_folders
+    from h2aseg_nnunet.petct.evaluate.run import MetricSettings, evaluate_folders
 
     references, predictions = _folders(options)
     table.check_outputs(options.output, options.csv)
     evaluation = evaluate_folders(
         references,
         predictions,
-        Settings(options.metrics, minimum_iou=options.iou, tolerance_mm=options.surface),
+        MetricSettings(options.metrics, minimum_iou=options.iou, tolerance_mm=options.surface),
         pet_dir=options.suv,
         missing=options.missing,
         num_processes=options.processes,
         seed=options.seed,
+        dataset_json=options.dataset_json,
     )
     print(table.to_text(evaluation))
     table.write(evaluation, options.output, options.csv)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.lesions import check_grid, label_components
 
 
@@ -52,16 +51,16 @@ def detect(reference: NDArray, prediction: NDArray, minimum_iou: float | None = 
     predicted lesion that covers two of the reference finds both; two that lie in one lesion are both true.
 
     Args:
-        reference: 2D or 3D mask.
+        reference: Mask in 2D or 3D.
         prediction: Mask on the same grid.
         minimum_iou: Intersection over union of the two lesions, above 0 and at most 1.
 
     Raises:
-        UserError: If the masks differ in shape, or `minimum_iou` is out of range.
+        ValueError: If the masks differ in shape, or `minimum_iou` is out of range.
     """
     check_grid(reference, prediction=prediction)
     if minimum_iou is not None and not 0 < minimum_iou <= 1:
-        raise UserError(f"minimum_iou must be above 0 and at most 1, not {minimum_iou:g}.")
+        raise ValueError(f"minimum_iou must be above 0 and at most 1, not {minimum_iou:g}.")
     reference_labels, num_reference = label_components(reference)
     predicted_labels, num_predicted = label_components(prediction)
     shared = (reference_labels > 0) & (predicted_labels > 0)
@@ -79,11 +78,11 @@ def detect(reference: NDArray, prediction: NDArray, minimum_iou: float | None = 
 
 
 def _count_pairs(pairs: NDArray, num_predicted: int) -> tuple[tuple[NDArray, NDArray], NDArray]:
-    """The different pairs of labels, and in how many voxels each occurs."""
+    """Return the different pairs of labels, and in how many voxels each occurs."""
     keys, counts = np.unique(pairs[:, 0].astype(np.int64) * (num_predicted + 1) + pairs[:, 1], return_counts=True)
     return np.divmod(keys, num_predicted + 1), counts
 
 
 def _voxels(labels: NDArray, count: int) -> NDArray:
-    """Voxels of each label, the background counted as none."""
+    """Count the voxels of each label, those of the background as none."""
     return np.bincount(labels[labels > 0], minlength=count + 1)

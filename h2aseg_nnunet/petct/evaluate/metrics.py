@@ -1,6 +1,6 @@
 """Metrics on arrays; each states its value when reference or prediction is empty.
 
-Masks are of any type, every value but 0 is tumour; undefined values are NaN.
+Masks are of any type, every value but 0 is tumor; undefined values are NaN.
 """
 
 import math
@@ -12,28 +12,28 @@ from numpy.typing import NDArray
 from h2aseg_nnunet.petct.images.lesions import check_grid, label_components, voxel_volume_ml
 
 HECKTOR_LABELS = {"GTVp": 1, "GTVn": 2}
-"""Primary tumour and involved lymph nodes."""
+"""Primary tumor and involved lymph nodes."""
 
 
 def dice(reference: NDArray, prediction: NDArray) -> float:
-    """Overlap of two masks: 0 if disjoint, 1 if equal.
+    """Return the overlap of two masks: 0 if disjoint, 1 if equal.
 
     An empty reference gives NaN, whatever the prediction: such a case tells nothing about overlap, and means over
     cases should leave it out. An empty prediction of a lesion gives 0.
 
     Raises:
-        UserError: If the masks differ in shape.
+        ValueError: If the masks differ in shape.
     """
     return dice_unguarded(reference, prediction) if np.any(reference) else math.nan
 
 
 def dice_unguarded(reference: NDArray, prediction: NDArray) -> float:
-    """Overlap of two masks as AutoPET I and II compute it: NaN only if both are empty.
+    """Return the overlap of two masks as AutoPET I and II compute it: NaN only if both are empty.
 
     Anything predicted without a reference gives 0.
 
     Raises:
-        UserError: If the masks differ in shape.
+        ValueError: If the masks differ in shape.
     """
     check_grid(reference, prediction=prediction)
     voxels = np.count_nonzero(reference) + np.count_nonzero(prediction)
@@ -41,23 +41,23 @@ def dice_unguarded(reference: NDArray, prediction: NDArray) -> float:
 
 
 def false_positive_volume_ml(reference: NDArray, prediction: NDArray, spacing_mm: Sequence[float]) -> float:
-    """Volume of predicted lesions that touch no reference voxel.
+    """Return the volume of predicted lesions that touch no reference voxel.
 
     Defined for every case: 0 without a prediction; without a reference, the volume of everything predicted.
 
     Args:
-        reference: 2D or 3D mask.
+        reference: Mask in 2D or 3D.
         prediction: Mask on the same grid.
-        spacing_mm: Of the voxels, in the order of the arrays' axes.
+        spacing_mm: Size of the voxels in the order of the arrays' axes.
 
     Raises:
-        UserError: If the masks differ in shape, or spacing_mm has another number of axes.
+        ValueError: If the masks differ in shape, or spacing_mm has another number of axes.
     """
     return _untouched_volume_ml(prediction, reference, spacing_mm)
 
 
 def false_negative_volume_ml(reference: NDArray, prediction: NDArray, spacing_mm: Sequence[float]) -> float:
-    """Volume of reference lesions that touch no predicted voxel; NaN without a reference.
+    """Return the volume of reference lesions that touch no predicted voxel; NaN without a reference.
 
     Arguments and errors as for `false_positive_volume_ml`.
     """
@@ -65,7 +65,7 @@ def false_negative_volume_ml(reference: NDArray, prediction: NDArray, spacing_mm
 
 
 def false_negative_volume_ml_unguarded(reference: NDArray, prediction: NDArray, spacing_mm: Sequence[float]) -> float:
-    """Volume of missed lesions as AutoPET I and II compute it: 0 without a reference.
+    """Return the volume of missed lesions as AutoPET I and II compute it: 0 without a reference.
 
     Arguments and errors as for `false_positive_volume_ml`.
     """
@@ -73,7 +73,7 @@ def false_negative_volume_ml_unguarded(reference: NDArray, prediction: NDArray, 
 
 
 def _untouched_volume_ml(mask: NDArray, other: NDArray, spacing_mm: Sequence[float]) -> float:
-    """Volume of the components of `mask` that share no voxel with `other`."""
+    """Return the volume of the components of `mask` that share no voxel with `other`."""
     check_grid(mask, spacing_mm, other=other)
     labels, count = label_components(mask)
     touched = np.zeros(count + 1, bool)
@@ -85,13 +85,13 @@ def _untouched_volume_ml(mask: NDArray, other: NDArray, spacing_mm: Sequence[flo
 def overlap_mm3(
     reference: NDArray, prediction: NDArray, spacing_mm: Sequence[float], label: int
 ) -> tuple[float, float, float]:
-    """What `aggregated_dice` adds up, for one label of one patient.
+    """Return what `aggregated_dice` adds up, for one label of one patient.
 
     Returns:
-        Volumes shared by both, of the reference, and of the prediction.
+        The volume shared by both, that of the reference, and that of the prediction.
 
     Raises:
-        UserError: If the arrays differ in shape, or spacing_mm has another number of axes.
+        ValueError: If the arrays differ in shape, or spacing_mm has another number of axes.
     """
     check_grid(reference, spacing_mm, prediction=prediction)
     reference, prediction = np.equal(reference, label), np.equal(prediction, label)
@@ -101,16 +101,16 @@ def overlap_mm3(
 
 
 def aggregated_dice(overlaps_mm3: NDArray, absent: float = math.nan) -> NDArray:
-    """Dice of all patients together, HECKTOR's score for one label.
+    """Return the Dice of all patients together, HECKTOR's score for one label.
 
     A label absent from both masks of a patient changes nothing; predicted where absent, it lowers the score.
 
     Args:
-        overlaps_mm3: (..., patients, 3): `overlap_mm3` of each patient.
+        overlaps_mm3: `overlap_mm3` of each patient, (..., patients, 3).
         absent: The value if no patient has the label in either mask: NaN in HECKTOR 2022, 1 in HECKTOR 2025.
 
     Returns:
-        (...): 2 x sum of shared volumes / sum of both volumes.
+        2 x sum of shared volumes / sum of both volumes, (...).
     """
     both, reference, prediction = np.moveaxis(np.asarray(overlaps_mm3, np.float64).sum(axis=-2), -1, 0)
     total = reference + prediction

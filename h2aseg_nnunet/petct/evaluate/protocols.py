@@ -1,14 +1,14 @@
-"""What each challenge computes of a case, and over all cases."""
+"""What each challenge computes of a case, and of all cases together."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.evaluate import PROTOCOLS
 from h2aseg_nnunet.petct.evaluate.detection import Detection, detect
 from h2aseg_nnunet.petct.evaluate.metrics import (
     HECKTOR_LABELS,
@@ -20,8 +20,8 @@ from h2aseg_nnunet.petct.evaluate.metrics import (
     false_positive_volume_ml,
     overlap_mm3,
 )
+from h2aseg_nnunet.petct.statistics import draw_resamples, interval, summarize
 
-PROTOCOLS = ("autopet", "autopet2", "hecktor22", "hecktor25", "lesion")
 HECKTOR = ("hecktor22", "hecktor25")
 
 OVERLAPS = ("true_positive_mm3", "reference_mm3", "prediction_mm3")
@@ -29,7 +29,7 @@ OVERLAPS = ("true_positive_mm3", "reference_mm3", "prediction_mm3")
 
 
 class MaskPair(NamedTuple):
-    """Two masks to be compared, and what their values' names end in."""
+    """Two masks to be compared, and the ending of their values' names."""
 
     suffix: str
     reference: NDArray
@@ -37,7 +37,7 @@ class MaskPair(NamedTuple):
 
 
 def mask_pairs(protocol: str, reference: NDArray, prediction: NDArray) -> Iterator[MaskPair]:
-    """The masks that a protocol compares: each HECKTOR label, else tumour of any label."""
+    """Yield the masks that a protocol compares: each HECKTOR label, else tumor of any label."""
     if protocol in HECKTOR:
         for name, label in HECKTOR_LABELS.items():
             yield MaskPair(f"_{name}", np.equal(reference, label), np.equal(prediction, label))
@@ -52,23 +52,23 @@ def measure(
     spacing_mm: Sequence[float],
     minimum_iou: float | None = None,
 ) -> dict[str, float]:
-    """What a challenge computes of one case; see docs/evaluate.md.
+    """Compute what a challenge does of one case; see docs/evaluate.md.
 
     Args:
         protocol: One of `PROTOCOLS`.
-        reference: 2D or 3D label map.
+        reference: Label map in 2D or 3D; voxels that nobody judged are background in both maps.
         prediction: Label map on the same grid.
-        spacing_mm: Of the voxels, in the order of the arrays' axes.
-        minimum_iou: For "lesion": see `detect`.
+        spacing_mm: Size of the voxels in the order of the arrays' axes.
+        minimum_iou: Overlap that finds a lesion, for "lesion": see `detect`.
 
     Returns:
         Values by name; undefined ones are NaN.
 
     Raises:
-        UserError: If the protocol is unknown, or the arrays or spacing_mm do not fit.
+        ValueError: If the protocol is unknown, or the arrays or spacing_mm do not fit.
     """
     if protocol not in PROTOCOLS:
-        raise UserError(f"metrics must be one of {', '.join(PROTOCOLS)}, not {protocol!r}.")
+        raise ValueError(f"metrics must be one of {', '.join(PROTOCOLS)}, not {protocol!r}.")
     if protocol in HECKTOR:
         return _hecktor(reference, prediction, spacing_mm)
     (masks,) = mask_pairs(protocol, reference, prediction)
@@ -102,9 +102,9 @@ class Pooled(NamedTuple):
     """A figure of all cases together.
 
     Attributes:
-        name: Of the figure.
-        columns: Values of each case to be added up over the cases.
-        score: Makes the figure's parts, by name, of these sums.
+        name: Name of the figure.
+        columns: Values of each case that are added up over the cases.
+        score: Computes the figure's parts, by name, from these sums.
     """
 
     name: str
@@ -113,7 +113,7 @@ class Pooled(NamedTuple):
 
 
 def pooled(protocol: str) -> Pooled | None:
-    """HECKTOR's aggregated Dice, or the detection of all lesions as if of one case; AutoPET pools nothing."""
+    """Return HECKTOR's aggregated Dice, or the detection of all lesions as if of one case; AutoPET pools nothing."""
     if protocol in HECKTOR:
         columns = tuple(f"{key}_{label}" for label in HECKTOR_LABELS for key in OVERLAPS)
         absent = 1.0 if protocol == "hecktor25" else math.nan
@@ -126,3 +126,28 @@ def pooled(protocol: str) -> Pooled | None:
 def _aggregated_dice(sums_mm3: NDArray, absent: float) -> dict[str, float]:
     by_label = aggregated_dice(sums_mm3.reshape(len(HECKTOR_LABELS), 1, len(OVERLAPS)), absent)
     return dict(zip(HECKTOR_LABELS, by_label.tolist(), strict=True)) | {"mean": float(by_label.mean())}
+
+
+def aggregate(protocol: str, cases: Sequence[Mapping[str, float]], seed: int = 0) -> dict[str, Any]:
+    """Summarize every value of the cases, after what the protocol computes of all cases together.
+
+    Args:
+        protocol: One of `PROTOCOLS`.
+        cases: What `measure` gives for each case, and further values; all have the same names.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        `summarize` by value; for HECKTOR and "lesion" also the pooled figure and its `..._interval_95`.
+    """
+    figure = pooled(protocol)
+    together = {} if figure is None else _pool(figure, cases, seed)
+    return together | {name: summarize([case[name] for case in cases], seed) for name in cases[0]}
+
+
+def _pool(figure: Pooled, cases: Sequence[Mapping[str, float]], seed: int) -> dict[str, dict]:
+    columns = np.array([[case[name] for name in figure.columns] for case in cases], np.float64)
+    columns = columns[np.lexsort(columns.T)]  # any order of the cases gives the same draws
+    drawn = [figure.score(sums) for sums in draw_resamples(len(cases), seed) @ columns]
+    estimate = figure.score(columns.sum(axis=0))
+    intervals = {part: interval(np.array([scores[part] for scores in drawn])) for part in estimate}
+    return {figure.name: estimate, f"{figure.name}_interval_95": intervals}

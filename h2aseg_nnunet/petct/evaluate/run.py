@@ -1,5 +1,6 @@
-"""From folders of references and predictions to the table that a challenge computes."""
+"""From folders of references and predictions to the table that a challenge computes. Read this first."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,28 +9,26 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from h2aseg_nnunet.errors import UserError, listing
-from h2aseg_nnunet.petct.evaluate.aggregate import aggregate
-from h2aseg_nnunet.petct.evaluate.case import CaseArrays, read_case
+from h2aseg_nnunet.petct.evaluate import MISSING, PROTOCOLS
+from h2aseg_nnunet.petct.evaluate.cases import CaseArrays, EvaluatedCase, pair_files, read_case, require_pets
 from h2aseg_nnunet.petct.evaluate.metrics import HECKTOR_LABELS
-from h2aseg_nnunet.petct.evaluate.pairing import CaseFiles, pair_files, require_pets
-from h2aseg_nnunet.petct.evaluate.protocols import HECKTOR, PROTOCOLS, mask_pairs, measure
+from h2aseg_nnunet.petct.evaluate.protocols import HECKTOR, aggregate, mask_pairs, measure
 from h2aseg_nnunet.petct.evaluate.surface import hd95_mm, normalized_surface_dice, require_monai
 from h2aseg_nnunet.petct.evaluate.uptake import tumor_burden
+from h2aseg_nnunet.petct.images.masks import UNDECLARED, Declared, MaskValues
+from h2aseg_nnunet.petct.nnunet.dataset_json import Labels
 from h2aseg_nnunet.petct.parallel import in_parallel
-
-MISSING = ("error", "empty", "skip")
-"""What to do about references without a prediction: refuse, count as an empty prediction, or leave out."""
 
 PROBLEMS_IN_A_MESSAGE = 10
 
 
-class Settings(NamedTuple):
+class MetricSettings(NamedTuple):
     """What is computed of each case.
 
     Attributes:
         protocol: One of `PROTOCOLS`.
-        minimum_iou: For "lesion": see `detect`.
-        tolerance_mm: Add HD95 and the normalised surface Dice at this tolerance; None for neither.
+        minimum_iou: Overlap that finds a lesion, for "lesion": see `detect`.
+        tolerance_mm: Add HD95 and the normalized surface Dice at this tolerance; None for neither.
     """
 
     protocol: str
@@ -44,29 +43,45 @@ class Evaluation(NamedTuple):
     aggregate: dict[str, Any]
 
 
+class CaseValues(NamedTuple):
+    """One case evaluated.
+
+    Attributes:
+        values: By name; undefined ones are NaN.
+        unjudged: Number of voxels that were left out because nobody judged them.
+        highest: Highest value of the two masks.
+    """
+
+    values: dict[str, float]
+    unjudged: int
+    highest: float
+
+
 def evaluate_folders(
     reference_dir: str | Path,
     prediction_dir: str | Path,
-    settings: Settings,
+    settings: MetricSettings,
     pet_dir: str | Path | None = None,
     missing: str | None = None,
     num_processes: int = 1,
     seed: int = 0,
+    dataset_json: str | Path | None = None,
 ) -> Evaluation:
     """Evaluate every reference that has a prediction of its name.
 
     Args:
-        reference_dir: Masks, one file per case.
-        prediction_dir: Masks of the same names.
+        reference_dir: Folder of masks, one file per case.
+        prediction_dir: Folder of masks of the same names.
         settings: What to compute.
-        pet_dir: PET in SUV of every case, to add tumour volume, total lesion glycolysis and SUVmax.
+        pet_dir: PET in SUV of every case, to add tumor volume, total lesion glycolysis and SUVmax.
         missing: One of `MISSING`; None for what the challenge calls for: "empty" for HECKTOR, "error" for the others.
-        num_processes: Cases at the same time.
-        seed: Of the bootstrap.
+        num_processes: Number of cases at the same time.
+        seed: Seed of the bootstrap.
+        dataset_json: Declares the values of all masks; None to look for it beside references and predictions.
 
     Raises:
-        UserError: If settings, folders or files do not fit; all cases with a problem are named.
-        RuntimeError: If MONAI is needed and not installed, or a process is killed.
+        UserError: If settings, folders or files do not fit (all cases with a problem are named), MONAI is needed and
+            not installed, or a process is killed.
     """
     _check(settings, missing, num_processes)
     missing = missing or ("empty" if settings.protocol in HECKTOR else "error")
@@ -81,7 +96,8 @@ def evaluate_folders(
     chosen = [case for case in pairing.cases if case.prediction or missing == "empty"]
     if pet_dir is not None:
         require_pets(chosen, Path(pet_dir))
-    cases = _evaluate_cases(chosen, settings, num_processes)
+    mask_values = find_mask_values(Path(reference_dir), Path(prediction_dir), settings.protocol, dataset_json)
+    cases = _evaluate_cases(chosen, settings, mask_values, num_processes)
     about = {
         "metrics": settings.protocol,
         "num_cases": len(cases),
@@ -89,27 +105,78 @@ def evaluate_folders(
         "missing_counted_as": missing if absent else None,
         "extra_predictions": pairing.extra_predictions,
     }
-    return Evaluation(cases, about | aggregate(settings.protocol, list(cases.values()), seed))
+    by_name = {name: case.values for name, case in cases.items()}
+    about |= _about_values(cases, mask_values)
+    return Evaluation(by_name, about | aggregate(settings.protocol, list(by_name.values()), seed))
 
 
-def evaluate_case(case: CaseFiles, settings: Settings) -> dict[str, float]:
-    """Values of one case.
+def find_mask_values(
+    reference_dir: Path, prediction_dir: Path, protocol: str, dataset_json: str | Path | None = None
+) -> MaskValues:
+    """Find out which values references and predictions may hold.
+
+    Args:
+        reference_dir: Folder of masks. The dataset.json that describes it holds for predictions too if they have none.
+        prediction_dir: Folder of masks. The dataset.json that describes it holds for references too if they have none.
+        protocol: One of `PROTOCOLS`. HECKTOR's demands its own labels.
+        dataset_json: Declares the values of all masks; None to look for it.
 
     Raises:
-        UserError: If a file cannot be read or does not fit the others; the message names it.
-        RuntimeError: If MONAI is needed and not installed.
+        UserError: If something is wrong with a dataset.json, or its ignore label is one of HECKTOR's labels.
     """
-    hecktor = settings.protocol in HECKTOR
-    arrays = read_case(case, resample_prediction=hecktor, labels=(0, *HECKTOR_LABELS.values()) if hecktor else None)
-    values = measure(settings.protocol, *arrays[:3], minimum_iou=settings.minimum_iou)
+    if dataset_json is not None:
+        declared = Declared.by(Path(dataset_json))
+        found = MaskValues(declared, declared)
+    else:
+        reference, prediction = Declared.beside(reference_dir), Declared.beside(prediction_dir)
+        found = MaskValues(reference or prediction, prediction or reference)
+    return MaskValues(*map(_of_hecktor, found)) if protocol in HECKTOR else found
+
+
+def evaluate_case(case: EvaluatedCase, settings: MetricSettings, mask_values: MaskValues = UNDECLARED) -> CaseValues:
+    """Evaluate one case.
+
+    Raises:
+        UserError: If a file cannot be read or does not fit the others (the message names it), or MONAI is needed and
+            not installed.
+    """
+    arrays = read_case(case, settings.protocol in HECKTOR, mask_values)
+    if arrays.unjudged and settings.tolerance_mm is not None:
+        raise UserError(
+            f"{case.reference} has {arrays.unjudged} voxels of the ignore label: distances between surfaces are not "
+            "defined where nobody judged. Leave --surface out."
+        )
+    values = measure(
+        settings.protocol, arrays.reference, arrays.prediction, arrays.spacing_mm, minimum_iou=settings.minimum_iou
+    )
     if arrays.suv is not None:
-        try:
-            values |= _burden(arrays, arrays.suv)
-        except ValueError as error:
-            raise UserError(f"{case.pet} and the masks of {case.name}: {error}") from error
+        values |= _burden(arrays, arrays.suv)
     if settings.tolerance_mm is not None:
         values |= _surface(arrays, settings.protocol, settings.tolerance_mm)
-    return values
+    highest = max(float(mask.max(initial=0)) for mask in (arrays.reference, arrays.prediction))
+    return CaseValues(values, arrays.unjudged, highest)
+
+
+def _of_hecktor(declared: Declared | None) -> Declared:
+    ignore = None if declared is None else declared.labels.ignore
+    if declared is not None and ignore in HECKTOR_LABELS.values():
+        raise UserError(
+            f"{declared.source} declares {ignore} as ignore label, but HECKTOR's labels are "
+            f"{', '.join(f'{value} ({name})' for name, value in HECKTOR_LABELS.items())}: choose other metrics, or "
+            "another dataset.json with --dataset-json."
+        )
+    classes = {name: (value,) for name, value in HECKTOR_LABELS.items()}
+    return Declared(Labels((0, *HECKTOR_LABELS.values()), classes, ignore), "HECKTOR")
+
+
+def _about_values(cases: dict[str, CaseValues], mask_values: MaskValues) -> dict[str, Any]:
+    """Say what was left out, and what counted as tumor without being declared."""
+    declared = mask_values.reference
+    if declared is not None and declared.labels.ignore is not None:
+        unjudged = [name for name, case in cases.items() if case.unjudged]
+        return {"ignore_label": declared.labels.ignore, "unjudged_cases": unjudged}
+    highest = max(case.highest for case in cases.values())
+    return {"undeclared_values_up_to": int(highest)} if declared is None and highest > 1 else {}
 
 
 def _burden(arrays: CaseArrays, suv: NDArray) -> dict[str, float]:
@@ -133,31 +200,34 @@ def _surface(arrays: CaseArrays, protocol: str, tolerance_mm: float) -> dict[str
     return values
 
 
-def _check(settings: Settings, missing: str | None, num_processes: int) -> None:
+def _check(settings: MetricSettings, missing: str | None, num_processes: int) -> None:
     """Refuse what would fail only after minutes."""
     if settings.protocol not in PROTOCOLS:
         raise UserError(f"metrics must be one of {', '.join(PROTOCOLS)}, not {settings.protocol!r}.")
     if missing not in (None, *MISSING):
         raise UserError(f"missing must be one of {', '.join(MISSING)}, not {missing!r}.")
     if num_processes < 1:
-        raise UserError(f"the number of processes must be 1 or more, not {num_processes}.")
+        raise UserError(f"-np {num_processes}: 1 or more processes are expected.")
     if settings.minimum_iou is not None:
         if settings.protocol != "lesion":
             raise UserError(f"an IoU decides nothing for {settings.protocol}: leave it out, or choose lesion.")
         if not 0 < settings.minimum_iou <= 1:
             raise UserError(f"the IoU must be above 0 and at most 1, not {settings.minimum_iou:g}.")
     if settings.tolerance_mm is not None:
-        if not 0 <= settings.tolerance_mm < float("inf"):
+        if not 0 <= settings.tolerance_mm < math.inf:
             raise UserError(f"the surface tolerance must be 0 mm or more, not {settings.tolerance_mm:g}.")
         require_monai()
 
 
-def _evaluate_cases(cases: list[CaseFiles], settings: Settings, num_processes: int) -> dict[str, dict[str, float]]:
-    """Values by name; every case is tried before problems are raised, so that all can be mended at once."""
-    outcomes = in_parallel(partial(_attempt, settings=settings), cases, num_processes)
+def _evaluate_cases(
+    cases: list[EvaluatedCase], settings: MetricSettings, mask_values: MaskValues, num_processes: int
+) -> dict[str, CaseValues]:
+    """Evaluate every case before problems are raised, so that all can be mended at once."""
+    work = partial(_attempt, settings=settings, mask_values=mask_values)
+    outcomes = in_parallel(work, cases, num_processes)
     by_name = {case.name: outcome for case, outcome in tqdm(outcomes, settings.protocol, len(cases), unit="case")}
     ordered = {case.name: by_name[case.name] for case in cases}
-    problems = [str(outcome) for outcome in ordered.values() if isinstance(outcome, ValueError)]
+    problems = [str(outcome) for outcome in ordered.values() if isinstance(outcome, UserError)]
     if len(problems) == 1:
         raise UserError(problems[0])
     if problems:
@@ -165,11 +235,11 @@ def _evaluate_cases(cases: list[CaseFiles], settings: Settings, num_processes: i
         more = len(problems) - len(shown)
         shown += [f"\n  and {more} more"] if more else []
         raise UserError(f"{len(problems)} of {len(cases)} cases cannot be evaluated:{''.join(shown)}")
-    return {name: outcome for name, outcome in ordered.items() if not isinstance(outcome, ValueError)}
+    return {name: outcome for name, outcome in ordered.items() if not isinstance(outcome, UserError)}
 
 
-def _attempt(case: CaseFiles, settings: Settings) -> dict[str, float] | ValueError:
+def _attempt(case: EvaluatedCase, settings: MetricSettings, mask_values: MaskValues) -> CaseValues | UserError:
     try:
-        return evaluate_case(case, settings)
-    except ValueError as error:
+        return evaluate_case(case, settings, mask_values)
+    except UserError as error:
         return error

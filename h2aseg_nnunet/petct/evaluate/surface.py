@@ -19,18 +19,18 @@ from h2aseg_nnunet.petct.images.lesions import check_grid
 
 
 def hd95_mm(reference: NDArray, prediction: NDArray, spacing_mm: Sequence[float]) -> float:
-    """95th percentile of the distances between both surfaces, the larger of the two directions.
+    """Return the 95th percentile of the distances between both surfaces, the larger of the two directions.
 
-    A surface is the centres of the mask's outermost voxels. NaN if either mask is empty: no distance exists.
+    A surface is the centers of the mask's outermost voxels. NaN if either mask is empty: no distance exists.
 
     Args:
-        reference: 2D or 3D mask.
+        reference: Mask in 2D or 3D.
         prediction: Mask on the same grid.
-        spacing_mm: Of the voxels, in the order of the arrays' axes.
+        spacing_mm: Size of the voxels in the order of the arrays' axes.
 
     Raises:
-        UserError: If the masks differ in shape, or spacing_mm has another number of axes.
-        RuntimeError: If MONAI is not installed.
+        ValueError: If the masks differ in shape, or spacing_mm has another number of axes.
+        UserError: If MONAI is not installed.
     """
     check_grid(reference, spacing_mm, prediction=prediction)
     if not (np.any(reference) and np.any(prediction)):
@@ -41,24 +41,24 @@ def hd95_mm(reference: NDArray, prediction: NDArray, spacing_mm: Sequence[float]
 def normalized_surface_dice(
     reference: NDArray, prediction: NDArray, spacing_mm: Sequence[float], tolerance_mm: float
 ) -> float:
-    """Share of both surfaces that lies within the tolerance of the other one.
+    """Return the share of both surfaces that lies within the tolerance of the other one.
 
     Surfaces are triangulated and weighted by area (Nikolov et al., arXiv:1809.04430). NaN if both masks are empty, 0
     if one of them is.
 
     Args:
-        reference: 2D or 3D mask.
+        reference: Mask in 2D or 3D.
         prediction: Mask on the same grid.
-        spacing_mm: Of the voxels, in the order of the arrays' axes.
+        spacing_mm: Size of the voxels in the order of the arrays' axes.
         tolerance_mm: Largest distance that counts as agreement.
 
     Raises:
-        UserError: If the masks differ in shape, spacing_mm has another number of axes, or the tolerance is negative.
-        RuntimeError: If MONAI is not installed.
+        ValueError: If the masks differ in shape, spacing_mm has another number of axes, or the tolerance is negative.
+        UserError: If MONAI is not installed.
     """
     check_grid(reference, spacing_mm, prediction=prediction)
     if not 0 <= tolerance_mm < math.inf:
-        raise UserError(f"tolerance_mm must be 0 or more, not {tolerance_mm:g}.")
+        raise ValueError(f"tolerance_mm must be 0 or more, not {tolerance_mm:g}.")
     if not (np.any(reference) and np.any(prediction)):
         return 0.0 if np.any(reference) or np.any(prediction) else math.nan
     return _call(
@@ -75,14 +75,14 @@ def require_monai() -> None:
     """Make sure that MONAI is installed, without the seconds that importing it takes.
 
     Raises:
-        RuntimeError: If not; the message says how to install it.
+        UserError: If not; the message says how to install it.
     """
     if find_spec("monai") is None:
         raise UserError("surface metrics need MONAI: pip install 'h2aseg_nnunet[surface]', or pip install monai.")
 
 
 def _call(metric: str, reference: NDArray, prediction: NDArray, spacing_mm: Sequence[float], **options: Any) -> float:
-    """One of MONAI's metrics of two masks that are not empty."""
+    """Compute one of MONAI's metrics of two masks that are not empty."""
     require_monai()
     import torch  # here, since it takes seconds to import, as MONAI does
 
@@ -99,7 +99,7 @@ def _call(metric: str, reference: NDArray, prediction: NDArray, spacing_mm: Sequ
 
 
 def _to_monai(reference: NDArray, prediction: NDArray) -> list:
-    """Prediction and reference as (1, 1, ...) tensors, cropped to what either contains and a voxel around."""
+    """Make (1, 1, ...) tensors of prediction and reference, cropped to what either contains and a voxel around."""
     import torch
 
     reference, prediction = np.asarray(reference) != 0, np.asarray(prediction) != 0

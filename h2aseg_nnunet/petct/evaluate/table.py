@@ -1,7 +1,5 @@
 """Writing an evaluation: JSON, CSV, and a table to read."""
 
-import csv
-import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -9,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from h2aseg_nnunet.errors import UserError, listing
-from h2aseg_nnunet.petct import files
+from h2aseg_nnunet.petct import files, tables
 from h2aseg_nnunet.petct.evaluate.run import Evaluation
-from h2aseg_nnunet.petct.files import replacing
+from h2aseg_nnunet.petct.files import read_own_json, require_own
+from h2aseg_nnunet.petct.tables import has_heading, number
 
 FIRST_COLUMNS = ["case", "metrics"]
 HEADING_WIDTH = 11
@@ -24,14 +23,13 @@ def check_outputs(json_file: str | Path | None, csv_file: str | Path | None) -> 
     Raises:
         UserError: If a name has another ending, or the file exists and is no evaluation.
     """
-    for name, ending, is_evaluation in ((json_file, ".json", _is_json), (csv_file, ".csv", _is_csv)):
+    for name, ending, is_own in ((json_file, ".json", _is_evaluation), (csv_file, ".csv", _is_table)):
         if name is None:
             continue
         file = Path(name)
         if file.suffix.lower() != ending:
             raise UserError(f"{file} should end in {ending}.")
-        if file.exists() and not is_evaluation(file):
-            raise UserError(f"{file} exists and is no evaluation: it is left as it is, choose another name.")
+        require_own(file, is_own, "an evaluation")
 
 
 def write(evaluation: Evaluation, json_file: str | Path | None, csv_file: str | Path | None) -> None:
@@ -50,16 +48,13 @@ def write_json(evaluation: Evaluation, file: Path) -> None:
 def write_csv(evaluation: Evaluation, file: Path) -> None:
     """Write one row per case; undefined values are empty."""
     columns = list(next(iter(evaluation.cases.values())))
-    with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream)
-        table.writerow(FIRST_COLUMNS + columns)
-        for case, values in evaluation.cases.items():
-            row = ["" if math.isnan(values[column]) else values[column] for column in columns]
-            table.writerow([case, evaluation.aggregate["metrics"], *row])
+    metrics = evaluation.aggregate["metrics"]
+    rows = [[case, metrics, *map(values.get, columns)] for case, values in evaluation.cases.items()]
+    tables.write_csv(file, FIRST_COLUMNS + columns, rows)
 
 
 def to_text(evaluation: Evaluation) -> str:
-    """Cases, then one line per value with its statistics, then what is pooled, missing or extra."""
+    """Format cases, one line per value with its statistics, then what is pooled, left out, missing or extra."""
     columns = list(next(iter(evaluation.cases.values())))
     cases = [[case, *map(_short, values.values())] for case, values in evaluation.cases.items()]
     summaries = [
@@ -70,7 +65,7 @@ def to_text(evaluation: Evaluation) -> str:
 
 
 def _pooled(aggregate: Mapping[str, Any]) -> list[str]:
-    """The figure of all cases together, if the protocol has one."""
+    """Format the figure of all cases together, if the protocol has one."""
     tables = []
     for figure in ("aggregated_dice", "pooled"):
         if figure in aggregate:
@@ -84,6 +79,18 @@ def _pooled(aggregate: Mapping[str, Any]) -> list[str]:
 
 def _notes(aggregate: Mapping[str, Any]) -> list[str]:
     notes = []
+    if aggregate.get("unjudged_cases"):
+        cases = aggregate["unjudged_cases"]
+        notes.append(
+            f"Not judged (ignore label {aggregate['ignore_label']}), left out of every measure: voxels of {len(cases)} "
+            f"cases ({listing(cases)})."
+        )
+    if "undeclared_values_up_to" in aggregate:
+        highest = aggregate["undeclared_values_up_to"]
+        notes.append(
+            f"No dataset.json declares the masks' values: every value but 0, up to {highest}, counts as tumor. "
+            "If one of them means something else, name the file with --dataset-json."
+        )
     missing, extra = aggregate["missing_predictions"], aggregate["extra_predictions"]
     if missing:
         fate = {"empty": "counted as empty", "skip": "left out"}[aggregate["missing_counted_as"]]
@@ -94,7 +101,7 @@ def _notes(aggregate: Mapping[str, Any]) -> list[str]:
 
 
 def _align(rows: Sequence[Sequence[str]]) -> str:
-    """Rows with columns aligned: names to the left, values to the right, the headings wrapped."""
+    """Align columns: names to the left, values to the right, the headings wrapped."""
     headings = [textwrap.wrap(name.replace("_", " "), HEADING_WIDTH) for name in rows[0]]
     height = max(map(len, headings))
     top = zip(*([""] * (height - len(lines)) + lines for lines in headings), strict=True)
@@ -108,19 +115,13 @@ def _align(rows: Sequence[Sequence[str]]) -> str:
 def _short(value: float | Sequence[float]) -> str:
     if isinstance(value, Sequence):
         return "-" if math.isnan(value[0]) else " to ".join(map(_short, value))
-    if isinstance(value, int):
-        return str(value)
-    return "-" if math.isnan(value) else f"{value:.4f}"
+    return str(value) if isinstance(value, int) else number(value, ".4f")
 
 
-def _is_json(file: Path) -> bool:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:  # also what is no text
-        return False
-    return isinstance(content, dict) and content.keys() == set(Evaluation._fields)
+def _is_evaluation(file: Path) -> bool:
+    content = read_own_json(file)
+    return content is not None and content.keys() == set(Evaluation._fields)
 
 
-def _is_csv(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return stream.readline().startswith(",".join(FIRST_COLUMNS).encode())
+def _is_table(file: Path) -> bool:
+    return has_heading(file, FIRST_COLUMNS)

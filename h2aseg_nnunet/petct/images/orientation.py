@@ -1,16 +1,11 @@
-"""The images of a case: read on one grid, and turned so that array axes are the patient's axes."""
-
-from typing import NamedTuple
+"""Images and arrays: turned so that array axes are the patient's axes, and put on another image's grid."""
 
 import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 from SimpleITK import Image
 
-from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.grids import Grid
-from h2aseg_nnunet.petct.images.reading import read_image
-from h2aseg_nnunet.petct.report.cohort import CaseFiles
 
 ALIGNED = 1e-4
 """Largest deviation of a direction cosine for which an image counts as axis-aligned: 0.1 mm over a metre."""
@@ -19,44 +14,16 @@ LPS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 """Direction of an image whose axes run to the patient's left, back and head."""
 
 
-class CaseImages(NamedTuple):
-    """The images of one case on one grid, as they lie in the files."""
-
-    ct: Image
-    pet: Image
-    prediction: Image
-    reference: Image | None = None
-
-
-def read_case(files: CaseFiles) -> CaseImages:
-    """Read the images of a case.
-
-    Raises:
-        UserError: If a file cannot be read, is not a scalar volume, or lies on another grid than the PET.
-    """
-    images = [read_image(file) for file in files.files()]
-    pet = images[1]
-    for file, image in zip(files.files(), images, strict=True):
-        here, there = Grid.of(image), Grid.of(pet)
-        if here.size != there.size or there.start_of(here) != (0, 0, 0):
-            raise UserError(
-                f"{file} ({here.describe()}) is not on the grid of {files.pet} ({there.describe()}): nnU-Net needs one "
-                "grid per case; resample the file onto it."
-            )
-        image.CopyInformation(pet)  # exactly, so that whatever is resampled below has the same size
-    return CaseImages(*images)
-
-
 def to_patient_axes(image: Image, outside: float = 0, labels: bool = False) -> Image:
-    """The image with axes to the patient's left, back and head, ready for projections and cuts.
+    """Turn an image so that its axes run to the patient's left, back and head, ready for projections and cuts.
 
     Axis-aligned images, flipped or permuted, only change the order of their voxels. Oblique ones are resampled onto
     the smallest axis-aligned grid of the same spacing that holds them.
 
     Args:
         image: A volume in any orientation.
-        outside: Value where the image does not reach.
-        labels: Oblique images are resampled by nearest neighbour instead of linearly.
+        outside: Value of the voxels that the image does not reach.
+        labels: Whether to resample oblique images by nearest neighbor instead of linearly.
     """
     image = SimpleITK.DICOMOrient(image, "LPS")
     if np.abs(np.subtract(image.GetDirection(), LPS)).max() <= ALIGNED:
@@ -72,14 +39,14 @@ def to_patient_axes(image: Image, outside: float = 0, labels: bool = False) -> I
 
 
 def like(array: NDArray, image: Image) -> Image:
-    """An array (z, y, x) as an image on another image's grid."""
+    """Make an image of an array (z, y, x), on another image's grid."""
     made = SimpleITK.GetImageFromArray(array)
     made.CopyInformation(image)
     return made
 
 
 def finite_array(image: Image) -> NDArray:
-    """Voxels (z, y, x); those that are no number count as zero, since one of them would spoil a projection."""
+    """Return voxels (z, y, x); those that are no number count as zero, since one would spoil a projection."""
     array = SimpleITK.GetArrayFromImage(image)
     if array.dtype.kind == "f" and not np.isfinite(array.sum()):
         np.nan_to_num(array, copy=False, posinf=0, neginf=0)
@@ -87,6 +54,6 @@ def finite_array(image: Image) -> NDArray:
 
 
 def spacing_zyx_mm(image: Image) -> tuple[float, float, float]:
-    """Spacing in the order of the array's axes."""
+    """Return the spacing in the order of the array's axes."""
     x, y, z = image.GetSpacing()
     return z, y, x

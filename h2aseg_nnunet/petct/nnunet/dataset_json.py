@@ -88,6 +88,34 @@ def read_dataset(file: Path) -> Dataset:
     return dataset
 
 
+def find_dataset_json(folder: Path) -> Path | None:
+    """Return the dataset.json that describes the images or masks in a folder; None if there is none.
+
+    It lies beside them (predictions), one level above (imagesTr, labelsTr, gt_segmentations), or two levels above (the
+    validation folder of a fold). Files that are not in nnU-Net v2's format are passed over.
+    """
+    folder = folder.absolute()
+    places = [folder, folder.parent, *([folder.parent.parent] if folder.name == "validation" else [])]
+    files = (place / NAME for place in places)
+    return next((file for file in files if file.is_file() and not _is_version_1(file)), None)
+
+
+def read_labels(file: Path) -> Labels:
+    """Read the labels that the file declares; nothing else in it matters.
+
+    Raises:
+        UserError: If they are missing or wrong.
+    """
+    content = read_dataset_json(file)
+    labels, faults = (None, [Fault("no labels", '{"background": 0, "tumor": 1, ...}', "Add them.")])
+    if "labels" in content:
+        labels, faults = _labels(content)
+    for fault in faults:
+        raise UserError(f"{file}: {fault.found}; expected {fault.expected}. {fault.remedy}")
+    assert labels is not None
+    return labels
+
+
 def parse(content: Mapping[str, Any], with_labels: bool = True) -> tuple[Dataset | None, list[Fault]]:
     """Return what the content declares, None if files cannot be read by it, and everything that is wrong."""
     needed = ("channel_names", "labels", "file_ending") if with_labels else ("channel_names", "file_ending")
@@ -118,6 +146,12 @@ def _channels(names: Any) -> tuple[StreamChannels | None, list[Fault]]:
         return assign_channels(_normalization(ordered), len(ordered)), []
     except ValueError as error:
         return None, [Fault(f"channel_names {names}", "CT and PET", str(error))]
+
+
+def _is_version_1(file: Path) -> bool:
+    """Whether the file is of nnU-Net v1 or the Medical Segmentation Decathlon: {"0": "background", "1": "tumor"}."""
+    labels = read_dataset_json(file).get("labels")
+    return isinstance(labels, dict) and "0" in labels
 
 
 def _is_pet(name: str) -> bool:

@@ -1,6 +1,5 @@
 """One case: from its images to a page, a thumbnail, and figures for the overview."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -10,13 +9,14 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from h2aseg_nnunet import __version__
-from h2aseg_nnunet.petct.images.orientation import CaseImages, finite_array, read_case
-from h2aseg_nnunet.petct.report.cohort import CaseFiles
-from h2aseg_nnunet.petct.report.dataset import Dataset
-from h2aseg_nnunet.petct.report.findings import FALSE, FOUND, MISSED, PREDICTED, Finding, Findings, Measures, analyse
-from h2aseg_nnunet.petct.report.html import render, write_text
+from h2aseg_nnunet.petct.files import write_json, write_text
+from h2aseg_nnunet.petct.images.masks import MaskValues, leave_out_unjudged
+from h2aseg_nnunet.petct.images.orientation import finite_array
+from h2aseg_nnunet.petct.report.cohort import CaseImages, ReportedCase, read_case
+from h2aseg_nnunet.petct.report.html import render
+from h2aseg_nnunet.petct.report.judge import FALSE, FOUND, MISSED, PREDICTED, JudgedClass, JudgedLesion, Measures, judge
 from h2aseg_nnunet.petct.report.panel import Panel
-from h2aseg_nnunet.petct.report.patient import Marked, Patient, Spot, patient
+from h2aseg_nnunet.petct.report.patient import Marked, Patient, Spot, see_patient
 from h2aseg_nnunet.petct.report.projections import projections, thumbnail
 from h2aseg_nnunet.petct.report.slices import SliceRow, slice_row
 
@@ -24,11 +24,11 @@ LISTED = 100
 """Lesions of each kind in the table; a prediction of noise may have many thousands."""
 
 
-class Settings(NamedTuple):
-    """What the user may choose.
+class PageSettings(NamedTuple):
+    """What is shown of a case, and how.
 
     Attributes:
-        max_suv: PET is black from there on.
+        max_suv: SUV from which on PET is black.
         num_lesions: How many lesions of each kind are shown in slices, the largest first.
     """
 
@@ -36,35 +36,48 @@ class Settings(NamedTuple):
     num_lesions: int = 3
 
 
-DEFAULT_SETTINGS = Settings()
+DEFAULT_SETTINGS = PageSettings()
 
 
-class Section(NamedTuple):
+class ClassSection(NamedTuple):
     """What the page shows of one class."""
 
     name: str
     measures: Measures
-    listed: list[Finding]
+    listed: list[JudgedLesion]
     omitted: int
     projections: list[Panel]
     rows: list[SliceRow]
 
 
-def write_case(files: CaseFiles, dataset: Dataset, settings: Settings, folder: Path, fingerprint: str) -> None:
+def write_case(
+    files: ReportedCase, mask_values: MaskValues, settings: PageSettings, folder: Path, fingerprint: str
+) -> None:
     """Write NAME.html, NAME.svg and, when both are there, NAME.json with the case's `Measures` by class.
 
+    Args:
+        files: The files of the case.
+        mask_values: The values that masks may hold; those of predictions are the classes that are shown.
+        settings: What is shown, and how.
+        folder: Where to write.
+        fingerprint: Identifies the state of files and settings.
+
     Raises:
-        UserError: If an image cannot be read or lies on another grid.
+        UserError: If an image cannot be read or lies on another grid, or a mask has a value that is not declared.
     """
-    images = read_case(files)
+    images = read_case(files, mask_values)
     suv = finite_array(images.pet)
-    findings = [
-        analyse(*_masks(images, dataset.ignore_label, values), suv, images.pet) for values in dataset.classes.values()
+    prediction, reference = _masks(images, mask_values)
+    assert mask_values.prediction is not None  # a report has a dataset.json
+    classes = mask_values.prediction.labels.classes
+    judged = [
+        judge(np.isin(prediction, values), None if reference is None else np.isin(reference, values), suv, images.pet)
+        for values in classes.values()
     ]
-    seen = patient(images, findings)
+    seen = see_patient(images, judged)
     sections = [
-        _section(name, seen, found, marked, settings)
-        for name, found, marked in zip(dataset.classes, findings, seen.classes, strict=True)
+        _section(name, seen, each, marked, settings)
+        for name, each, marked in zip(classes, judged, seen.classes, strict=True)
     ]
     page = render(
         "case.html",
@@ -84,46 +97,45 @@ def write_case(files: CaseFiles, dataset: Dataset, settings: Settings, folder: P
     }
     write_text(folder / f"{files.name}.html", page)
     write_text(folder / f"{files.name}.svg", render("thumbnail.svg", panel=thumbnail(seen, settings.max_suv)))
-    write_text(folder / f"{files.name}.json", json.dumps(record, indent=1))
+    write_json(folder / f"{files.name}.json", record)
 
 
-def _masks(images: CaseImages, ignore_label: int | None, values: tuple[int, ...]) -> tuple[NDArray, NDArray | None]:
-    """Prediction and reference of one class; what is predicted where nobody judged counts for nothing."""
-    prediction = np.isin(SimpleITK.GetArrayViewFromImage(images.prediction), values)
+def _masks(images: CaseImages, mask_values: MaskValues) -> tuple[NDArray, NDArray | None]:
+    """Return the label maps of prediction and reference; what is predicted where nobody judged counts for nothing."""
+    prediction = SimpleITK.GetArrayFromImage(images.prediction)
     if images.reference is None:
         return prediction, None
-    reference = SimpleITK.GetArrayViewFromImage(images.reference)
-    if ignore_label is not None:
-        prediction &= reference != ignore_label
-    return prediction, np.isin(reference, values)
+    reference = SimpleITK.GetArrayFromImage(images.reference)
+    leave_out_unjudged(reference, prediction, mask_values)
+    return prediction, reference
 
 
-def _section(name: str, seen: Patient, findings: Findings, marked: Marked, settings: Settings) -> Section:
+def _section(name: str, seen: Patient, judged: JudgedClass, marked: Marked, settings: PageSettings) -> ClassSection:
     largest = _largest_of_each_kind(marked.spots, settings.num_lesions)
-    listed = [spot.finding for spot in _largest_of_each_kind(marked.spots, LISTED)]
-    return Section(
+    listed = [spot.lesion for spot in _largest_of_each_kind(marked.spots, LISTED)]
+    return ClassSection(
         name,
-        findings.measures,
+        judged.measures,
         listed,
-        len(findings.listed) - len(listed),
-        projections(seen, marked, largest, settings.max_suv, alt=f"{name}: {summary(findings.listed)}."),
+        len(judged.lesions) - len(listed),
+        projections(seen, marked, largest, settings.max_suv, alt=f"{name}: {summary(judged.lesions)}."),
         [slice_row(seen, marked, spot, settings.max_suv) for spot in largest],
     )
 
 
 def _largest_of_each_kind(spots: list[Spot], number: int) -> list[Spot]:
-    """They come sorted by kind and volume."""
+    """Choose from lesions that come sorted by kind and volume."""
     seen: Counter[str] = Counter()
     chosen = []
     for spot in spots:
-        seen[spot.finding.kind] += 1
-        if seen[spot.finding.kind] <= number:
+        seen[spot.lesion.kind] += 1
+        if seen[spot.lesion.kind] <= number:
             chosen.append(spot)
     return chosen
 
 
-def summary(listed: list[Finding]) -> str:
-    """How many lesions of each kind, in words."""
-    counts = Counter(finding.kind for finding in listed)
+def summary(lesions: list[JudgedLesion]) -> str:
+    """Say how many lesions of each kind there are."""
+    counts = Counter(lesion.kind for lesion in lesions)
     kinds = [PREDICTED] if counts[PREDICTED] else [FOUND, MISSED, FALSE]
-    return ", ".join(f"{counts[kind]} {kind}" for kind in kinds) if listed else "no lesions"
+    return ", ".join(f"{counts[kind]} {kind}" for kind in kinds) if lesions else "no lesions"

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: If a prediction cannot be shown; the others are.
     """
-    from h2aseg_nnunet.petct.report.case_page import Settings  # SciPy and matplotlib take a second to import
+    from h2aseg_nnunet.petct.report.case_page import PageSettings  # SciPy and matplotlib take a second to import
     from h2aseg_nnunet.petct.report.run import make_report
 
     result = make_report(
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
         options.output,
         options.references,
         options.dataset_json,
-        Settings(options.max_suv, options.num_lesions),
+        PageSettings(options.max_suv, options.num_lesions),
         options.processes,
     )
     for note, names in result.notes.items():

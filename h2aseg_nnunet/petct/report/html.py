@@ -2,12 +2,9 @@
 
 import math
 from functools import cache
-from pathlib import Path
 from urllib.parse import quote
 
 import jinja2
-
-from h2aseg_nnunet.petct.files import replacing
 
 UNDEFINED = "\N{EN DASH}"
 
@@ -15,12 +12,6 @@ UNDEFINED = "\N{EN DASH}"
 def render(template: str, **values: object) -> str:
     """Fill one of this package's templates."""
     return _environment().get_template(template).render(values)
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a page, or nothing."""
-    with replacing(file) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 @cache

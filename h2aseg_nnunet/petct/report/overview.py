@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from h2aseg_nnunet.petct.report.charts import bland_altman_chart, scatter_chart, strip_chart
-from h2aseg_nnunet.petct.report.findings import Measures
 from h2aseg_nnunet.petct.report.html import render
+from h2aseg_nnunet.petct.report.judge import Measures
 from h2aseg_nnunet.petct.report.summary import Agreement, Distribution, Row, agreement, distribution, worst_first
 
 WORST = 8

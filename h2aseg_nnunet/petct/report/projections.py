@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from h2aseg_nnunet.petct.images.display import pet_grey, png_uri
-from h2aseg_nnunet.petct.images.views import (
+from h2aseg_nnunet.petct.images.display import (
     CORONAL,
     SAGITTAL,
     View,
     maximum_projection,
+    pet_gray,
     pixel_size_mm,
+    png_uri,
     seen_box,
     shadow,
 )
@@ -51,11 +52,11 @@ def projection(
     patient: Patient, marked: Marked, named: Sequence[Spot], max_suv: float, view: View, scale: float, alt: str
 ) -> Panel:
     """One projection, at `scale` units per millimetre."""
-    pixels = pet_grey(maximum_projection(patient.suv, view), max_suv)
+    pixels = pet_gray(maximum_projection(patient.suv, view), max_suv)
     pixel_height, pixel_width = (size * scale for size in pixel_size_mm(patient.spacing_mm, view))
     height, width = pixels.shape[0] * pixel_height, pixels.shape[1] * pixel_width
     frames = [
-        (spot.finding, Frame.around(*seen_box(spot.box, len(patient.suv), view), pixel_height, pixel_width))
+        (spot.lesion, Frame.around(*seen_box(spot.box, len(patient.suv), view), pixel_height, pixel_width))
         for spot in named
     ]
     return Panel(

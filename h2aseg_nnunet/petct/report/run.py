@@ -1,22 +1,27 @@
-"""`h2aseg report`: from nnU-Net's folders to a folder of pages that opens in any browser."""
+"""From nnU-Net's folders to a folder of pages that opens in any browser. Read this first."""
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from h2aseg_nnunet import __version__
 from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.files import OutputFolder, read_own_json, write_text
+from h2aseg_nnunet.petct.images.masks import Declared, MaskValues
+from h2aseg_nnunet.petct.nnunet.dataset_json import Dataset, find_dataset_json, read_dataset
 from h2aseg_nnunet.petct.parallel import in_parallel
-from h2aseg_nnunet.petct.report.case_page import DEFAULT_SETTINGS, Settings, write_case
-from h2aseg_nnunet.petct.report.cohort import CaseFiles, Cohort, find_cases
-from h2aseg_nnunet.petct.report.dataset import Dataset, find_dataset_json, read_dataset
-from h2aseg_nnunet.petct.report.html import write_text
+from h2aseg_nnunet.petct.report.case_page import DEFAULT_SETTINGS, PageSettings, write_case
+from h2aseg_nnunet.petct.report.cohort import Cohort, ReportedCase, find_cases
 from h2aseg_nnunet.petct.report.overview import overview, worst_case_names
+
+SOURCES = ("report", "images", "evaluate")
+"""Packages whose code decides what a page shows."""
 
 
 class Report(NamedTuple):
@@ -36,9 +41,9 @@ class Report(NamedTuple):
 class _Job(NamedTuple):
     """All that a process needs for one case."""
 
-    files: CaseFiles
-    dataset: Dataset
-    settings: Settings
+    files: ReportedCase
+    mask_values: MaskValues
+    settings: PageSettings
     folder: Path
     fingerprint: str
 
@@ -49,7 +54,7 @@ def make_report(
     output: str | Path,
     references: str | Path | None = None,
     dataset_json: str | Path | None = None,
-    settings: Settings = DEFAULT_SETTINGS,
+    settings: PageSettings = DEFAULT_SETTINGS,
     num_processes: int = 2,
 ) -> Report:
     """Write a report, or bring it up to date: only cases whose files or settings have changed are drawn again.
@@ -59,22 +64,23 @@ def make_report(
         predictions: Folder with a segmentation per case.
         output: New or empty folder, or an earlier report on the same images and predictions.
         references: Folder with a segmentation per case.
-        dataset_json: Default: beside the predictions, else beside `images`.
-        settings: How cases are shown.
-        num_processes: Cases drawn at a time; a whole-body case needs about 2 GB.
+        dataset_json: The dataset.json to use; None for the one beside the predictions, else beside `images`.
+        settings: What is shown, and how.
+        num_processes: Number of cases drawn at a time; a whole-body case needs about 2 GB.
 
     Raises:
-        UserError: If there is nothing to show, or `output` holds something else.
-        RuntimeError: If a process is killed.
+        UserError: If there is nothing to show, `output` holds something else, or a process is killed.
     """
     images, predictions, output = Path(images), Path(predictions), Path(output)
     references = None if references is None else Path(references)
     _check(settings, num_processes)
-    dataset = read_dataset(Path(dataset_json) if dataset_json else find_dataset_json(predictions, images))
+    file = Path(dataset_json) if dataset_json else _find_dataset_json(predictions, images)
+    dataset = read_dataset(file)
+    mask_values = _mask_values(dataset, file, None if dataset_json else references)
     cohort = find_cases(images, predictions, references, dataset)
     folders = {"images": str(images.resolve()), "predictions": str(predictions.resolve())}
-    _claim(output, folders)
-    jobs = [_job(files, dataset, settings, output / "cases") for files in cohort.cases]
+    OutputFolder(output, "report.json", "a report").claim(folders)
+    jobs = [_job(files, mask_values, settings, output / "cases") for files in cohort.cases]
     _remove_others(output / "cases", {job.files.name for job in jobs})
     problems = _draw(jobs, num_processes)
     records = [record for record in map(_record, jobs) if record is not None]
@@ -85,75 +91,91 @@ def make_report(
     return Report(output / "index.html", notes, sorted([*problems, *cohort.without_images]))
 
 
-def _check(settings: Settings, num_processes: int) -> None:
-    if settings.max_suv <= 0 or settings.num_lesions < 0 or num_processes < 1:
+def _check(settings: PageSettings, num_processes: int) -> None:
+    if not 0 < settings.max_suv < math.inf:
+        raise UserError(f"--max-suv {settings.max_suv:g}: a number above 0 is expected, for instance 10.")
+    if settings.num_lesions < 0:
+        raise UserError(f"--num-lesions {settings.num_lesions}: 0 or more is expected.")
+    if num_processes < 1:
+        raise UserError(f"-np {num_processes}: 1 or more processes are expected.")
+
+
+def _find_dataset_json(predictions: Path, images: Path) -> Path:
+    file = find_dataset_json(predictions) or find_dataset_json(images)
+    if file is None:
         raise UserError(
-            f"--max_suv {settings.max_suv:g} must be above 0, --num_lesions {settings.num_lesions} 0 or more, and -np "
-            f"{num_processes} 1 or more."
+            f"No dataset.json lies beside or above {predictions} or {images}: name the file with --dataset-json."
         )
+    return file
 
 
-def _claim(output: Path, folders: Mapping[str, str]) -> None:
-    """Mark the folder as this report's, or make sure that it is: nothing else is overwritten or mixed up with ours."""
-    mark = output / "report.json"
-    if mark.is_file():
-        found = _read_json(mark)
-        if found != folders:
-            raise UserError(f"{output} holds a report on {found}, not on {folders}: choose another folder.")
-    elif output.is_dir() and any(output.iterdir()):
-        raise UserError(f"{output} exists and is not a report: choose a new or empty folder.")
-    else:
-        write_text(mark, json.dumps(folders, indent=1))
+def _mask_values(dataset: Dataset, file: Path, references: Path | None) -> MaskValues:
+    """Find out which values masks may hold: the labels of the report, and the ignore label of the references.
+
+    Args:
+        dataset: What the report's dataset.json declares.
+        file: The report's dataset.json.
+        references: Folder of references that may have a dataset.json of their own; None to pass over it.
+
+    Raises:
+        UserError: If there is nothing to show, or what one dataset.json ignores is a class in the other.
+    """
+    assert dataset.labels is not None
+    if not dataset.labels.classes:
+        raise UserError(f"{file} names no class beside the background: there is nothing to show.")
+    shown = Declared(dataset.labels, str(file))
+    own = Declared.beside(references) if references and references.is_dir() else None
+    if own is None:
+        return MaskValues(shown, shown)
+    for one, other in ((own, shown), (shown, own)):
+        if one.labels.ignore in other.labels.values:
+            raise UserError(
+                f"{one.source} declares {one.labels.ignore} as ignore label, {other.source} as a class: name the file "
+                "that describes the masks with --dataset-json."
+            )
+    ignore = shown.labels.ignore if own.labels.ignore is None else own.labels.ignore
+    return MaskValues(shown._replace(labels=shown.labels._replace(ignore=ignore)), shown)
 
 
-def _job(files: CaseFiles, dataset: Dataset, settings: Settings, folder: Path) -> _Job:
-    """The fingerprint changes with anything that would change the page."""
+def _job(files: ReportedCase, mask_values: MaskValues, settings: PageSettings, folder: Path) -> _Job:
+    """Prepare a case; its fingerprint changes with anything that would change the page."""
     states = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files.files()]
-    content = json.dumps([_code(), dataset, settings, states])
-    return _Job(files, dataset, settings, folder, hashlib.sha256(content.encode()).hexdigest())
+    content = json.dumps([_code(), mask_values, settings, states])
+    return _Job(files, mask_values, settings, folder, hashlib.sha256(content.encode()).hexdigest())
 
 
 @cache
 def _code() -> str:
-    """Checksum of this package: pages of another version are drawn again."""
-    folder = Path(__file__).parent
-    files = sorted([*folder.glob("*.py"), *folder.glob("templates/*")])
+    """Return a checksum of the code that makes pages: those of another version are drawn again."""
+    packages = [Path(__file__).parents[1] / name for name in SOURCES]
+    files = sorted(file for package in packages for file in (*package.glob("*.py"), *package.glob("templates/*")))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def _record(job: _Job) -> dict | None:
-    """What was left of a case that is finished, from the same files and settings; else None."""
+def _record(job: _Job) -> dict[str, Any] | None:
+    """Return what was left of a case that is finished, from the same files and settings; else None."""
     page, picture, record = _pages(job.folder, job.files.name)
-    if not (page.is_file() and picture.is_file() and record.is_file()):
+    if not (page.is_file() and picture.is_file()):
         return None
-    content = _read_json(record)
+    content = read_own_json(record)
     return content if content and content.get("fingerprint") == job.fingerprint else None
 
 
-def _read_json(file: Path) -> dict | None:
-    """None if somebody else wrote it."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
-    return content if isinstance(content, dict) else None
-
-
 def _pages(folder: Path, name: str) -> list[Path]:
-    """Page, thumbnail and, written last, record."""
+    """Return page, thumbnail and, written last, record."""
     return [folder / f"{name}{ending}" for ending in (".html", ".svg", ".json")]
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
-    """Cases of an earlier run that are no longer predicted."""
+    """Remove cases of an earlier run that are no longer predicted."""
     for record in folder.glob("*.json"):
-        if record.stem not in names:
+        if record.stem not in names and "fingerprint" in (read_own_json(record) or {}):
             for file in reversed(_pages(folder, record.stem)):
                 file.unlink(missing_ok=True)
 
 
 def _draw(jobs: Sequence[_Job], num_processes: int) -> dict[str, str]:
-    """Draw the cases that are not finished; what is wrong with those that cannot be, by name."""
+    """Draw the cases that are not finished; return what is wrong with those that cannot be, by name."""
     todo = [job for job in jobs if _record(job) is None]
     with tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc="Cases", unit="case") as bar:
         problems = {}
@@ -165,12 +187,12 @@ def _draw(jobs: Sequence[_Job], num_processes: int) -> dict[str, str]:
 
 
 def _try(job: _Job) -> str | None:
-    """What is wrong with the case, if anything: it does not cost the report on the others."""
+    """Draw a case; return what is wrong with it, if anything: that does not cost the report on the others."""
     for file in reversed(_pages(job.folder, job.files.name)):
         file.unlink(missing_ok=True)
     try:
-        write_case(job.files, job.dataset, job.settings, job.folder, job.fingerprint)
-    except (ValueError, RuntimeError, OSError, MemoryError) as error:
+        write_case(job.files, job.mask_values, job.settings, job.folder, job.fingerprint)
+    except (UserError, OSError, MemoryError) as error:
         return str(error) or type(error).__name__
     return None
 
@@ -188,6 +210,6 @@ def _notes(cohort: Cohort, problems: Mapping[str, str]) -> dict[str, list[str]]:
 def _write_overview(
     output: Path, records: Sequence[Mapping], folders: Mapping[str, str], notes: Mapping[str, Sequence[str]]
 ) -> None:
-    """The order for the case pages' links is a script of its own: a new case changes it, but not the other pages."""
+    """Write the first page, and the order for the links of case pages: a new case changes it, but not their files."""
     write_text(output / "cases" / "order.js", f"const CASES = {json.dumps(worst_case_names(records))};\n")
     write_text(output / "index.html", overview(records, notes, folders=folders, version=__version__))

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from h2aseg_nnunet.petct.images.display import ct_grey, fused, jpeg_uri, pet_grey, png_uri
-from h2aseg_nnunet.petct.images.views import AXIAL, pixel_size_mm
-from h2aseg_nnunet.petct.report.findings import Finding
+from h2aseg_nnunet.petct.images.body import Box
+from h2aseg_nnunet.petct.images.display import AXIAL, ct_gray, fused, jpeg_uri, pet_gray, pixel_size_mm, png_uri
+from h2aseg_nnunet.petct.report.judge import JudgedLesion
 from h2aseg_nnunet.petct.report.panel import Frame, Panel, draw_outlines, scale_bar
-from h2aseg_nnunet.petct.report.patient import Box, Marked, Patient, Spot
+from h2aseg_nnunet.petct.report.patient import Marked, Patient, Spot
 
 PANEL_HEIGHT = 300.0
 """In CSS pixels."""
@@ -26,12 +26,12 @@ class SliceRow(NamedTuple):
     """One lesion in the axial slice where it is largest.
 
     Attributes:
-        finding: The lesion.
+        lesion: The lesion.
         height_mm: Of the slice, towards the head, in the scanner's coordinates.
         panels: The whole slice, and close-ups of the region framed in it.
     """
 
-    finding: Finding
+    lesion: JudgedLesion
     height_mm: float
     panels: list[Panel]
 
@@ -51,18 +51,18 @@ def slice_row(patient: Patient, marked: Marked, spot: Spot, max_suv: float) -> S
     spacing_mm = pixel_size_mm(patient.spacing_mm, AXIAL)
     window = close_up(spot.box[1:], slice_.suv.shape, spacing_mm)
     close = _Plane(*(plane[window] for plane in slice_))
-    name = spot.finding.name
+    name = spot.lesion.name
     panels = []
     if close.suv.size < slice_.suv.size:
         image = jpeg_uri(fused(slice_.ct_hu, slice_.suv, max_suv))
         panels.append(_panel(image, slice_, spacing_mm, "PET over CT", f"Whole axial slice through {name}", window))
     for image, caption in (
-        (ct_grey(close.ct_hu), "CT"),
-        (pet_grey(close.suv, max_suv), "PET"),
+        (ct_gray(close.ct_hu), "CT"),
+        (pet_gray(close.suv, max_suv), "PET"),
         (fused(close.ct_hu, close.suv, max_suv), "PET over CT"),
     ):
         panels.append(_panel(png_uri(image), close, spacing_mm, caption, f"Axial {caption} close to {name}"))
-    return SliceRow(spot.finding, patient.origin_mm[0] + z * patient.spacing_mm[0], panels)
+    return SliceRow(spot.lesion, patient.origin_mm[0] + z * patient.spacing_mm[0], panels)
 
 
 def close_up(box: Box, shape: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Box:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from h2aseg_nnunet.petct.report.findings import Measures
+from h2aseg_nnunet.petct.report.judge import Measures
 
 
 class Row(NamedTuple):

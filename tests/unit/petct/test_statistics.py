@@ -1,10 +1,58 @@
 import math
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from h2aseg_nnunet.petct.statistics import case_means, describe, holm, paired_differences, wilcoxon_p
+from h2aseg_nnunet.petct.statistics import case_means, describe, holm, paired_differences, summarize, wilcoxon_p
 
 NAN = math.nan
+VALUES = st.lists(st.one_of(st.floats(0, 1), st.just(NAN)), min_size=1, max_size=12)
+
+
+def test_mean_and_median_leave_out_undefined_cases_and_count_them():
+    summary = summarize([0.2, NAN, 0.6, 1.0, 0.6, NAN])
+
+    assert summary["mean"] == pytest.approx(0.6)
+    assert summary["median"] == pytest.approx(0.6)
+    assert summary["undefined"] == 2
+
+
+def test_nothing_defined_leaves_everything_undefined():
+    summary = summarize([NAN, NAN])
+
+    assert np.isnan([summary["mean"], summary["median"], *summary["interval_95"]]).all()
+    assert summary["undefined"] == 2
+
+
+def test_equal_values_have_an_interval_of_no_width():
+    assert summarize([0.5, 0.5, 0.5])["interval_95"] == pytest.approx([0.5, 0.5])
+
+
+def test_the_interval_is_that_of_the_normal_approximation_in_a_large_cohort():
+    values = np.random.default_rng(1).normal(0.7, 0.1, 500)
+    standard_error = values.std() / math.sqrt(500)
+
+    low, high = summarize(values)["interval_95"]
+
+    assert low == pytest.approx(values.mean() - 1.96 * standard_error, abs=0.1 * standard_error)
+    assert high == pytest.approx(values.mean() + 1.96 * standard_error, abs=0.1 * standard_error)
+
+
+def test_the_seed_fixes_the_interval():
+    values = np.random.default_rng(0).random(20)
+
+    assert summarize(values, seed=3) == summarize(values, seed=3)
+    assert summarize(values, seed=3)["interval_95"] != summarize(values, seed=4)["interval_95"]
+
+
+@settings(deadline=None)
+@given(VALUES, st.randoms())
+def test_the_order_of_cases_changes_nothing(values, random):
+    shuffled = random.sample(values, len(values))
+
+    np.testing.assert_equal(summarize(shuffled), summarize(values))
 
 
 def test_a_case_is_the_mean_of_the_runs_that_define_it():

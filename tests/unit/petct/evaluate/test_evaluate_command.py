@@ -26,7 +26,7 @@ def folders(reference_data, tmp_path, monkeypatch):
 
 
 def run(*options):
-    return cli.main(["evaluate", "references", "predictions", "-np", "1", *options])
+    return cli.main(["evaluate", "-r", "references", "-p", "predictions", "-np", "1", *options])
 
 
 @pytest.mark.parametrize("metrics", ["autopet", "autopet2", "hecktor22", "hecktor25", "lesion"])
@@ -107,7 +107,7 @@ def test_a_file_that_is_no_evaluation_is_never_replaced(folders, capsys):
 
     assert run("--metrics", "autopet", "-o", "dataset.json") == 1
 
-    assert "dataset.json exists and is no evaluation" in capsys.readouterr().err
+    assert "dataset.json exists and is not an evaluation" in capsys.readouterr().err
     assert (folders / "dataset.json").read_text() == '{"labels": {}}'
 
 
@@ -116,10 +116,10 @@ def test_an_interrupted_run_leaves_the_earlier_evaluation_whole(folders, monkeyp
     before = (folders / "out.json").read_text()
     whole = evaluate.evaluate_case
 
-    def interrupted(case, settings):
+    def interrupted(case, *settings):
         if case.name == "case_04":
             raise KeyboardInterrupt
-        return whole(case, settings)
+        return whole(case, *settings)
 
     monkeypatch.setattr(evaluate, "evaluate_case", interrupted)
 

@@ -1,10 +1,14 @@
 import json
+import math
 
 import numpy as np
 import pytest
 import SimpleITK
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from h2aseg_nnunet.petct.evaluate.protocols import PROTOCOLS, mask_pairs, measure
+from h2aseg_nnunet.petct.evaluate.detection import Detection
+from h2aseg_nnunet.petct.evaluate.protocols import PROTOCOLS, aggregate, mask_pairs, measure
 
 SPACING_MM = (10, 10, 10)  # voxels of 1 ml
 EMPTY, ONE = np.zeros((1, 1, 3), np.uint8), np.array([[[0, 0, 1]]], np.uint8)
@@ -46,7 +50,7 @@ def test_autopet_reference_values(reference_data, case):
 
 
 @pytest.mark.parametrize("protocol", ["autopet", "autopet2", "lesion"])
-def test_several_classes_are_one_mask_of_tumour(protocol):
+def test_several_classes_are_one_mask_of_tumor(protocol):
     classes, binary = np.array([[[0, 1, 2, 0, 3]]]), np.array([[[0, 1, 1, 0, 1]]])
 
     assert measure(protocol, classes, binary, SPACING_MM) == measure(protocol, binary, binary, SPACING_MM)
@@ -89,3 +93,53 @@ def test_lesion_gives_scores_and_counts():
 def test_an_unknown_protocol_is_refused_with_those_there_are():
     with pytest.raises(ValueError, match=", ".join(PROTOCOLS)):
         measure("autopet5", ONE, ONE, SPACING_MM)
+
+
+def hecktor_case(reference, prediction):
+    return measure("hecktor22", np.array([[reference]]), np.array([[prediction]]), (1, 1, 1))
+
+
+HECKTOR_CASES = [
+    hecktor_case([1, 1, 2], [1, 1, 2]),
+    hecktor_case([1, 1, 1], [1, 0, 2]),
+    hecktor_case([0, 0, 0], [0, 0, 1]),
+]
+
+
+@settings(deadline=None)
+@given(st.permutations(HECKTOR_CASES))
+def test_the_order_of_cases_does_not_change_what_is_pooled(cases):
+    np.testing.assert_equal(aggregate("hecktor22", cases), aggregate("hecktor22", HECKTOR_CASES))
+
+
+def test_aggregated_dice_of_three_patients():
+    figures = aggregate("hecktor22", HECKTOR_CASES)
+
+    # GTVp: 2 and 1 voxels shared, 2 + 3 in references, 2 + 1 + 1 in predictions; GTVn: 1 shared, 1 and 2
+    assert figures["aggregated_dice"] == pytest.approx({"GTVp": 6 / 9, "GTVn": 2 / 3, "mean": 2 / 3})
+    assert figures["dice_GTVp"]["undefined"] == 1
+    for part, (low, high) in figures["aggregated_dice_interval_95"].items():
+        assert 0 <= low <= figures["aggregated_dice"][part] <= high <= 1
+
+
+def test_a_label_that_is_absent_everywhere_is_undefined_in_2022_and_perfect_in_2025():
+    cases = [hecktor_case([1, 0], [1, 0]), hecktor_case([1, 0], [1, 1])]
+
+    before, after = (aggregate(protocol, cases) for protocol in ("hecktor22", "hecktor25"))
+
+    assert math.isnan(before["aggregated_dice"]["GTVn"]) and math.isnan(before["aggregated_dice"]["mean"])
+    assert after["aggregated_dice"] == pytest.approx({"GTVp": 4 / 5, "GTVn": 1, "mean": 0.9})
+    assert after["aggregated_dice_interval_95"]["GTVn"] == [1, 1]
+
+
+def test_pooled_lesions_count_as_if_they_were_of_one_case():
+    detections = [Detection(4, 3, 3, 3), Detection(0, 0, 3, 0)]
+    cases = [detection._asdict() for detection in detections]
+
+    pooled = aggregate("lesion", cases)["pooled"]
+
+    assert pooled == pytest.approx({"sensitivity": 3 / 4, "precision": 3 / 6, "F1": 0.6})
+
+
+def test_autopet_pools_nothing():
+    assert set(aggregate("autopet", [{"dice": 1.0}])) == {"dice"}

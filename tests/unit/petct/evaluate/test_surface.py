@@ -3,6 +3,7 @@ import importlib.util
 import numpy as np
 import pytest
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.evaluate import surface
 from h2aseg_nnunet.petct.evaluate.surface import hd95_mm, normalized_surface_dice
 
@@ -29,7 +30,7 @@ def test_one_voxel_away_is_the_spacing_of_that_axis(axis, expected_mm):
 
 
 @needs_monai
-def test_distance_of_two_voxels_is_that_of_their_centres():
+def test_distance_of_two_voxels_is_that_of_their_centers():
     assert hd95_mm(voxel(1, 1, 1), voxel(2, 3, 5), SPACING_MM) == pytest.approx(np.sqrt(5**2 + 4**2 + 4**2))
 
 
@@ -84,5 +85,5 @@ def test_an_impossible_tolerance_is_refused(tolerance_mm):
 def test_without_monai_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(surface, "find_spec", lambda name: None)
 
-    with pytest.raises(RuntimeError, match="pip install monai"):
+    with pytest.raises(UserError, match="pip install monai"):
         hd95_mm(cube(), cube(), SPACING_MM)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from h2aseg_nnunet.petct.evaluate.aggregate import aggregate
+from h2aseg_nnunet.petct.evaluate.protocols import aggregate
 from h2aseg_nnunet.petct.evaluate.run import Evaluation
 from h2aseg_nnunet.petct.evaluate.table import check_outputs, to_text, write_csv, write_json
 
@@ -75,7 +75,7 @@ def test_another_json_file_is_left_as_it_is(tmp_path, content):
     file = tmp_path / "dataset.json"
     file.write_text(content)
 
-    with pytest.raises(ValueError, match=r"dataset\.json exists and is no evaluation"):
+    with pytest.raises(ValueError, match=r"dataset\.json exists and is not an evaluation"):
         check_outputs(file, None)
 
 
@@ -83,7 +83,7 @@ def test_another_table_is_left_as_it_is(tmp_path):
     file = tmp_path / "cohort.csv"
     file.write_text("case,ct,pet\n")
 
-    with pytest.raises(ValueError, match=r"cohort\.csv exists and is no evaluation"):
+    with pytest.raises(ValueError, match=r"cohort\.csv exists and is not an evaluation"):
         check_outputs(None, file)
 
 

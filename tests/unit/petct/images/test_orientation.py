@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from h2aseg_nnunet.petct.images.orientation import finite_array, like, read_case, to_patient_axes
-from h2aseg_nnunet.petct.report.cohort import CaseFiles
+from h2aseg_nnunet.petct.images.orientation import finite_array, like, to_patient_axes
 
 SPACING_MM = (2.0, 3.0, 5.0)  # x, y, z
 SIZE = (9, 7, 6)
@@ -76,36 +75,3 @@ def test_values_that_are_no_number_count_as_zero():
 def test_array_takes_the_place_of_the_image():
     image, _ = hot_image()
     assert like(np.zeros(SIZE[::-1], np.uint8), image).GetOrigin() == image.GetOrigin()
-
-
-def case(tmp_path, prediction):
-    image, _ = hot_image()
-    files = CaseFiles("case", *(tmp_path / f"{name}.nii.gz" for name in ("ct", "pet", "prediction")))
-    for file in (files.ct, files.pet):
-        SimpleITK.WriteImage(image, str(file))
-    SimpleITK.WriteImage(prediction, str(files.prediction))
-    return files
-
-
-@pytest.mark.parametrize("change", ["size", "origin", "direction"])
-def test_file_on_another_grid_is_named(tmp_path, change):
-    other, _ = hot_image()
-    if change == "size":
-        other = other[:, :, :-1]
-    elif change == "origin":
-        other.SetOrigin((-40.0, 25.0, 301.0))
-    else:
-        other = SimpleITK.Flip(other, (True, False, False))
-
-    with pytest.raises(ValueError, match=r"prediction\.nii\.gz .* is not on the grid of .*pet\.nii\.gz"):
-        read_case(case(tmp_path, other))
-
-
-def test_header_that_differs_by_rounding_is_accepted(tmp_path):
-    other, _ = hot_image()
-    other.SetOrigin((-40.0, 25.001, 300.0))
-
-    images = read_case(case(tmp_path, other))
-
-    assert images.prediction.GetOrigin() == images.pet.GetOrigin()
-    assert images.reference is None

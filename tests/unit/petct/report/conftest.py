@@ -45,9 +45,10 @@ class Folders:
             folder.mkdir()
         self.describe({"background": 0, "tumor": 1})
 
-    def describe(self, labels):
-        content = {"channel_names": {"0": "CT", "1": "PET"}, "labels": labels, "file_ending": ".nii.gz"}
-        (self.predictions / "dataset.json").write_text(json.dumps(content))
+    def describe(self, labels, folder=None, **more):
+        """Write dataset.json, beside the predictions or into another folder."""
+        content = {"channel_names": {"0": "CT", "1": "PET"}, "labels": labels, "file_ending": ".nii.gz"} | more
+        ((folder or self.predictions) / "dataset.json").write_text(json.dumps(content))
 
     def add(self, name, change=lambda image: image, **replaced):
         files = {

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from h2aseg_nnunet.petct.report.findings import Measures
+from h2aseg_nnunet.petct.report.judge import Measures
 from h2aseg_nnunet.petct.report.overview import overview
 from tests.unit.petct.report.pages import Page
 

@@ -2,73 +2,20 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from h2aseg_nnunet.petct.images.orientation import CaseImages
-from h2aseg_nnunet.petct.report.findings import analyse
-from h2aseg_nnunet.petct.report.patient import body_box, patient
+from h2aseg_nnunet.petct.report.cohort import CaseImages
+from h2aseg_nnunet.petct.report.judge import judge
+from h2aseg_nnunet.petct.report.patient import see_patient
 from tests.unit.petct.report.conftest import MISSED, arrays, image
-
-SPACING_MM = (5.0, 5.0, 5.0)
-SHAPE = (60, 60, 60)
-BODY = (slice(20, 40), slice(22, 42), slice(15, 45))
-MARGIN = 3  # 15 mm
-
-
-def air_and_body():
-    ct = np.full(SHAPE, -1000.0)
-    ct[BODY] = 0
-    return ct, np.zeros(SHAPE)
-
-
-def test_air_around_the_body_is_cut_off():
-    ct, pet = air_and_body()
-    box = body_box(ct, pet, SPACING_MM)
-
-    for part, body in zip(box, BODY, strict=True):
-        assert body.start - MARGIN - 2 <= part.start <= body.start - MARGIN
-        assert body.stop + MARGIN <= part.stop <= body.stop + MARGIN + 2
-
-
-def test_scanner_table_does_not_count_as_body():
-    ct, pet = air_and_body()
-    without = body_box(ct, pet, SPACING_MM)
-    ct[:, 55, :] = 100
-
-    assert body_box(ct, pet, SPACING_MM) == without
-
-
-def test_arm_outside_the_field_of_view_of_ct_is_kept():
-    ct, pet = air_and_body()
-    pet[20:40, 28:32, 2:8] = 3
-
-    assert body_box(ct, pet, SPACING_MM)[2].start == 0
-
-
-def test_noise_in_the_air_is_not():
-    ct, pet = air_and_body()
-    without = body_box(ct, pet, SPACING_MM)
-    pet[2, 2, 2] = 3
-
-    assert body_box(ct, pet, SPACING_MM) == without
-
-
-def test_a_false_lesion_in_the_air_is_kept():
-    ct, pet = air_and_body()
-    assert body_box(ct, pet, SPACING_MM, [(slice(50, 51), slice(30, 31), slice(30, 31))])[0].stop == 51 + MARGIN
-
-
-def test_without_a_body_everything_is_shown():
-    nothing = np.full(SHAPE, -1000.0), np.zeros(SHAPE)
-    assert body_box(*nothing, SPACING_MM) == (slice(0, 60),) * 3
 
 
 def seen(change=lambda image: image, **replaced):
     given = {kind: change(image(array)) for kind, array in (arrays() | replaced).items()}
     images = CaseImages(given["ct"], given["pet"], given["prediction"], given["reference"])
     pet, prediction, reference = map(SimpleITK.GetArrayFromImage, (images.pet, images.prediction, images.reference))
-    return patient(images, [analyse(prediction > 0, reference > 0, pet, images.pet)])
+    return see_patient(images, [judge(prediction > 0, reference > 0, pet, images.pet)])
 
 
-def test_findings_keep_their_voxels():
+def test_lesions_keep_their_voxels():
     result = seen()
     (marked,) = result.classes
 
@@ -97,7 +44,7 @@ def test_flipped_and_permuted_files_show_the_same_patient(orientation):
     assert turned.origin_mm == pytest.approx(straight.origin_mm)
     for one, other in zip(turned.classes[0].spots, straight.classes[0].spots, strict=True):
         assert one.box == other.box
-        assert one.finding.position_mm == pytest.approx(other.finding.position_mm)
+        assert one.lesion.position_mm == pytest.approx(other.lesion.position_mm)
 
 
 def test_a_lesion_between_the_voxels_of_a_resampled_oblique_image_stays_visible():
@@ -115,6 +62,6 @@ def test_a_lesion_between_the_voxels_of_a_resampled_oblique_image_stays_visible(
     assert len(marked.spots) == np.count_nonzero(dots)
     for spot in marked.spots:
         middle = [(part.start + part.stop - 1) / 2 for part in spot.box]
-        centre = np.add(result.origin_mm, np.multiply(middle, result.spacing_mm))
-        assert np.abs(np.subtract(centre[::-1], spot.finding.position_mm)).max() <= max(result.spacing_mm)
+        center = np.add(result.origin_mm, np.multiply(middle, result.spacing_mm))
+        assert np.abs(np.subtract(center[::-1], spot.lesion.position_mm)).max() <= max(result.spacing_mm)
         assert spot.mask.any() and (marked.outlines[spot.box] & 8).any()

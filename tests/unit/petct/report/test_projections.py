@@ -8,7 +8,7 @@ from PIL import Image
 
 from h2aseg_nnunet.petct.report.patient import Marked, Patient, Spot
 from h2aseg_nnunet.petct.report.projections import projections, thumbnail
-from tests.unit.petct.report.test_panel import finding
+from tests.unit.petct.report.test_panel import lesion
 
 SPACING_MM = (5.0, 3.0, 2.0)  # z, y, x
 SHAPE = (40, 30, 50)
@@ -19,7 +19,7 @@ HOT = (33, 4, 45)  # near the head, in front, on the patient's left
 def patient():
     suv, bits = np.zeros(SHAPE, np.float32), np.zeros(SHAPE, np.uint8)
     suv[HOT], bits[HOT] = 12, 2
-    spot = Spot(finding("M1"), tuple(slice(at, at + 1) for at in HOT), np.ones((1, 1, 1), bool))
+    spot = Spot(lesion("M1"), tuple(slice(at, at + 1) for at in HOT), np.ones((1, 1, 1), bool))
     return Patient(np.zeros(SHAPE), suv, SPACING_MM, (0.0, 0.0, 0.0), [Marked([spot], bits)])
 
 

@@ -61,7 +61,7 @@ def test_report_has_an_overview_and_a_page_per_case(folders, capsys):
 
 
 def test_page_shows_each_lesion_where_it_is(folders):
-    """The darkest pixels of the coronal projection lie inside the outlines, at the right size in millimetres."""
+    """The darkest pixels of the coronal projection lie inside the outlines, at the right size in millimeters."""
     folders.add("case")
     run(folders.with_references())
     pet, (width, height), outlines = pictures(case_page(folders, "case"))[0]
@@ -111,7 +111,7 @@ def test_each_class_and_region_has_its_own_section(folders):
     labels = arrays()["reference"].copy()
     labels[MISSED] = 2
     folders.add("case", reference=labels, prediction=labels)
-    folders.describe({"background": 0, "whole <tumour>": [1, 2], "core": 2})
+    folders.describe({"background": 0, "whole <tumor>": [1, 2], "core": 2}, regions_class_order=[1, 2])
 
     assert run(folders.with_references()) == 0
 
@@ -120,10 +120,10 @@ def test_each_class_and_region_has_its_own_section(folders):
     check(Page(folders.output / "index.html"))
     record = json.loads((folders.output / "cases" / "case.json").read_text())["classes"]
     assert {name: measures["reference_lesions"] for name, measures in record.items()} == {
-        "whole <tumour>": 2,
+        "whole <tumor>": 2,
         "core": 1,
     }
-    assert "whole <tumour>" in page.visible()
+    assert "whole <tumor>" in page.visible()
 
 
 def test_what_nobody_judged_counts_for_nothing(folders):
@@ -185,7 +185,7 @@ def test_finished_cases_are_not_drawn_again(folders, monkeypatch):
     run(folders.with_references())
     assert drawn[3:] == ["a", "c"]
 
-    run(folders.with_references("--max_suv", "20"))
+    run(folders.with_references("--max-suv", "20"))
     assert drawn[5:] == ["a", "b", "c"]
 
 
@@ -285,7 +285,7 @@ def test_report_on_other_predictions_is_left_alone(folders, tmp_path, capsys):
     assert (folders.output / "index.html").read_text() == before
 
 
-@pytest.mark.parametrize("options", [("--max_suv", "0"), ("--num_lesions", "-1"), ("-np", "0")])
+@pytest.mark.parametrize("options", [("--max-suv", "0"), ("--num-lesions", "-1"), ("-np", "0")])
 def test_impossible_settings_are_refused(folders, capsys, options):
     folders.add("case")
 
@@ -307,7 +307,7 @@ def test_cases_are_drawn_in_parallel(folders):
 
 def test_number_of_lesions_in_slices_is_the_users_choice(folders):
     folders.add("case")
-    run(folders.with_references("--num_lesions", "0"))
+    run(folders.with_references("--num-lesions", "0"))
 
     page = case_page(folders, "case")
     assert len(pictures(page)) == 2

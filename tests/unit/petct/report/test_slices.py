@@ -3,7 +3,7 @@ import pytest
 
 from h2aseg_nnunet.petct.report.patient import Marked, Patient, Spot
 from h2aseg_nnunet.petct.report.slices import close_up, slice_row
-from tests.unit.petct.report.test_panel import finding
+from tests.unit.petct.report.test_panel import lesion
 from tests.unit.petct.report.test_projections import box, pixels
 
 SHAPE = (20, 120, 150)
@@ -18,7 +18,7 @@ def patient():
     mask = np.zeros([part.stop - part.start for part in LESION], bool)
     mask[0, 0, 0] = mask[2, 0, 0] = mask[1] = True
     ct[LESION][mask], suv[LESION][mask], bits[LESION][mask] = 300, 20, 8
-    spot = Spot(finding("F1"), LESION, mask)
+    spot = Spot(lesion("F1"), LESION, mask)
     return Patient(ct, suv, SPACING_MM, (500.0, 10.0, -30.0), [Marked([spot], bits)])
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from h2aseg_nnunet.petct.report.findings import Measures
+from h2aseg_nnunet.petct.report.judge import Measures
 from h2aseg_nnunet.petct.report.summary import Row, agreement, distribution, worst_first
 
 

@@ -1,0 +1,145 @@
+"""Cases of an evaluation: which files belong together, and their masks and PET on one grid."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+
+from h2aseg_nnunet.errors import UserError, listing
+from h2aseg_nnunet.modalities import PET
+from h2aseg_nnunet.petct.images.grids import require_same_grid
+from h2aseg_nnunet.petct.images.masks import UNDECLARED, MaskValues, leave_out_unjudged, read_mask
+from h2aseg_nnunet.petct.images.reading import read_image
+from h2aseg_nnunet.petct.nnunet.cases import images_in
+
+HECKTOR_SPACING_MM = 1e-6
+"""Spacings may differ by this in the HECKTOR challenges."""
+
+
+class EvaluatedCase(NamedTuple):
+    """Files of one case; prediction and PET may be missing."""
+
+    name: str
+    reference: Path
+    prediction: Path | None = None
+    pet: Path | None = None
+
+
+class Pairing(NamedTuple):
+    """All cases that have a reference, and predictions that have none.
+
+    Attributes:
+        cases: The cases in the order of their names.
+        extra_predictions: Names of predictions without a reference.
+    """
+
+    cases: list[EvaluatedCase]
+    extra_predictions: list[str]
+
+    @property
+    def missing_predictions(self) -> list[str]:
+        """Names of the cases without a prediction."""
+        return [case.name for case in self.cases if case.prediction is None]
+
+
+class CaseArrays(NamedTuple):
+    """One case, axes in the order z, y, x.
+
+    Attributes:
+        reference: Label map; voxels that nobody judged are background.
+        prediction: Label map; background where nobody judged, and everywhere if the prediction is missing.
+        spacing_mm: Size of the voxels in the order of the axes.
+        suv: PET, or None.
+        unjudged: Number of voxels that nobody judged.
+    """
+
+    reference: NDArray
+    prediction: NDArray
+    spacing_mm: tuple[float, ...]
+    suv: NDArray | None
+    unjudged: int
+
+
+def pair_files(reference_dir: Path, prediction_dir: Path, pet_dir: Path | None = None) -> Pairing:
+    """Match files by name; their endings may differ.
+
+    Args:
+        reference_dir: Folder of `case.nii.gz` and so on, as nnU-Net's labelsTr.
+        prediction_dir: Folder of files of the same names.
+        pet_dir: nnU-Net's images, whose PET is `case_0001.nii.gz`, or a folder of `case.nii.gz`.
+
+    Raises:
+        UserError: If a folder does not exist, holds no image, or one case twice, or if no names agree.
+    """
+    references, predictions = images_in(reference_dir), images_in(prediction_dir)
+    if not references.keys() & predictions.keys():
+        raise UserError(
+            f"No file in {prediction_dir} is named like one in {reference_dir}: there is {min(predictions)}, expected "
+            f"was e.g. {min(references)}. Predictions need their references' names."
+        )
+    pets = {} if pet_dir is None else images_in(pet_dir)
+    cases = [
+        EvaluatedCase(name, references[name], predictions.get(name), pets.get(f"{name}_{PET:04d}") or pets.get(name))
+        for name in sorted(references)
+    ]
+    return Pairing(cases, sorted(predictions.keys() - references.keys()))
+
+
+def require_pets(cases: Iterable[EvaluatedCase], pet_dir: Path) -> None:
+    """Make sure that every case has its PET.
+
+    Raises:
+        UserError: If not; the message names the cases and the file that is expected.
+    """
+    missing = [case.name for case in cases if case.pet is None]
+    if missing:
+        raise UserError(
+            f"{pet_dir} lacks the PET of {listing(missing)}: expected are files such as {missing[0]}_{PET:04d}.nii.gz "
+            f"(nnU-Net's) or {missing[0]}.nii.gz."
+        )
+
+
+def read_case(case: EvaluatedCase, resample_prediction: bool = False, values: MaskValues = UNDECLARED) -> CaseArrays:
+    """Read masks and PET of a case.
+
+    Args:
+        case: Its files.
+        resample_prediction: Whether to bring a prediction of equal spacing onto the reference's grid by nearest
+            neighbor, as HECKTOR does; else another grid is an error.
+        values: The values that masks may hold.
+
+    Raises:
+        UserError: If a file cannot be read, a mask has other values, or grids differ.
+    """
+    reference = read_mask(case.reference, values.reference)
+    suv = None
+    if case.pet is not None:
+        pet = read_image(case.pet)
+        require_same_grid(case.pet, pet, case.reference, reference, "Bring the PET onto the masks' grid (linear).")
+        suv = SimpleITK.GetArrayFromImage(pet)
+    reference_array = SimpleITK.GetArrayFromImage(reference)
+    if case.prediction is None:
+        prediction_array = np.zeros_like(reference_array)
+    else:
+        prediction = read_mask(case.prediction, values.prediction)
+        if resample_prediction:
+            prediction = _onto_grid(case.prediction, prediction, case.reference, reference)
+        else:
+            remedy = "Bring the prediction onto the reference's grid first (nearest neighbor): these metrics do not."
+            require_same_grid(case.prediction, prediction, case.reference, reference, remedy)
+        prediction_array = SimpleITK.GetArrayFromImage(prediction)
+    unjudged = leave_out_unjudged(reference_array, prediction_array, values)
+    return CaseArrays(reference_array, prediction_array, reference.GetSpacing()[::-1], suv, unjudged)
+
+
+def _onto_grid(file: Path, image: SimpleITK.Image, reference_file: Path, reference: SimpleITK.Image) -> SimpleITK.Image:
+    """Resample as HECKTOR's code does, which demands equal spacing."""
+    if not np.allclose(image.GetSpacing(), reference.GetSpacing(), rtol=0, atol=HECKTOR_SPACING_MM):
+        raise UserError(
+            f"{file} has a spacing of {image.GetSpacing()} mm, {reference_file} of {reference.GetSpacing()} mm: "
+            "HECKTOR demands equal spacing. Resample the prediction to the reference's (nearest neighbor)."
+        )
+    return SimpleITK.Resample(image, reference, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor, 0)
