@@ -12,9 +12,9 @@ import torch
 
 from h2aseg_nnunet import cli
 from h2aseg_nnunet.petct.compare.execute import environment
-from h2aseg_nnunet.petct.compare.runs import Run, make_runs
+from h2aseg_nnunet.petct.compare.training_runs import Run, make_runs
 from h2aseg_nnunet.petct.evaluate.metrics import dice
-from tests.integration.tiny_datasets import read_image
+from tests.synthetic import read_array
 
 PLANS = "nnUNetPlansLarge"  # patches that hold the whole tiny image: the stock loss needs more than two stages
 TRAINERS = ("nnUNetTrainer", "nnUNetTrainerH2ASeg")
@@ -65,9 +65,9 @@ def test_two_trainers_and_a_killed_run_that_goes_on_as_if_it_had_not_been_killed
     assert cli.main(command) == 0, capfd.readouterr()
 
     (case,) = json.loads((dataset.preprocessed / "splits_final.json").read_text())[0]["val"]
-    reference = read_image(dataset.raw / "labelsTr" / f"{case}.nii.gz")
+    reference = read_array(dataset.raw / "labelsTr" / f"{case}.nii.gz")
     expected = [
-        dice(reference, read_image(run.fold_folder / "validation" / f"{case}.nii.gz")) for run in (stock, h2aseg)
+        dice(reference, read_array(run.fold_folder / "validation" / f"{case}.nii.gz")) for run in (stock, h2aseg)
     ]
     content = json.loads((output / "compare.json").read_text())
     assert [content["trainers"][name]["summary"]["dice"]["mean"] for name in TRAINERS] == pytest.approx(expected)

@@ -1,6 +1,5 @@
 """From finished runs to a comparison: values of cases, summaries of trainers, differences from the first one."""
 
-import json
 import math
 import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -8,23 +7,27 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.compare.runs import Run, is_finished, read_record
+from h2aseg_nnunet.petct.compare.training_runs import Run, is_finished, read_record
+from h2aseg_nnunet.petct.files import read_json
+from h2aseg_nnunet.petct.measures import KEYS
 from h2aseg_nnunet.petct.statistics import Difference, case_means, describe, holm, paired_differences, summarize
 
-MEASURES = ("dice", "false_positive_volume_ml", "false_negative_volume_ml")
 COSTS = ("parameters", "seconds_per_iteration", "peak_memory_bytes")
 
-Key = tuple[int, str]
-"""Seed and folds: what makes predictions of different trainers comparable."""
+SeedAndFolds = tuple[int, str]
+"""What makes predictions of different trainers comparable."""
+
+ValuesOfCases = dict[str, dict[str, float]]
+"""Values by case and measure."""
 
 
-class Part(NamedTuple):
+class PredictedCases(NamedTuple):
     """Cases that a model from one seed predicted: by one fold its validation cases, or by an ensemble held-out ones.
 
     Attributes:
-        model: Name of nnU-Net's folder.
-        seed: Of the run or runs.
-        folds: One, or those of an ensemble.
+        model: Name of nnU-Net's folder of the model.
+        seed: Seed of the run or runs.
+        folds: One fold, or those of an ensemble.
         evaluation: File of the values.
         expected: Names of the cases.
     """
@@ -36,8 +39,8 @@ class Part(NamedTuple):
     expected: Collection[str]
 
 
-class CaseValues(NamedTuple):
-    """One case by one model from one seed, a row of the table of cases."""
+class CaseRow(NamedTuple):
+    """Values of one case by one model from one seed, a row of the table of cases."""
 
     trainer: str
     seed: int
@@ -46,14 +49,13 @@ class CaseValues(NamedTuple):
     values: dict[str, float]
 
 
-class Trainer(NamedTuple):
+class TrainerSummary(NamedTuple):
     """What is known about a trainer with its plans.
 
     Attributes:
-        num_finished: Runs.
-        num_planned: Runs.
-        num_cases: That have values.
-        summary: `summarize` of each measure over cases, means over seeds.
+        num_finished, num_planned: Number of runs finished and planned.
+        num_cases: Number of cases with a value.
+        summary: `summarize` of each measure over cases, whose values are means over seeds.
         costs: Medians over runs, None if unknown; patch_size and batch_size.
         surroundings: Hardware and versions, each once.
     """
@@ -71,39 +73,39 @@ class Comparison(NamedTuple):
 
     Attributes:
         reference: Label of the trainer that others are compared with.
-        trainers: By label.
-        cases: Of every run.
-        differences: From the reference, by label and measure.
-        pairs: By label: cases' means of each measure, of the reference and of the trainer, from the seeds and folds
-            that both have finished.
+        trainers: What is known about each trainer, by label.
+        cases: Values of the cases of every run.
+        differences: Differences from the reference, by label and measure.
+        pairs: By label and measure: the cases' means of the reference and of the trainer, from the seeds and folds that
+            both have finished.
         missing: Names and logs of what is not finished.
     """
 
     reference: str
-    trainers: dict[str, Trainer]
-    cases: list[CaseValues]
+    trainers: dict[str, TrainerSummary]
+    cases: list[CaseRow]
     differences: dict[str, dict[str, Difference]]
     pairs: dict[str, dict[str, tuple[dict[str, float], dict[str, float]]]]
     missing: dict[str, Path]
 
 
-def collect(runs: Sequence[Run], parts: Sequence[Part], missing: Mapping[str, Path]) -> Comparison:
+def collect(runs: Sequence[Run], predicted: Sequence[PredictedCases], missing: Mapping[str, Path]) -> Comparison:
     """Compare the trainers of the runs; the first run's is the reference.
 
     Args:
-        runs: All, finished or not.
-        parts: What has been predicted and evaluated.
+        runs: All runs, finished or not.
+        predicted: What has been predicted and evaluated.
         missing: Name and log of what has not.
 
     Raises:
-        UserError: If nothing is finished, or a part is of other cases than expected.
+        UserError: If nothing is finished, or other cases than expected were predicted.
     """
-    if not parts:
+    if not predicted:
         raise UserError("no run is finished: there is nothing to compare.")
     labels = label_models(runs)
-    values: dict[str, dict[Key, dict[str, dict[str, float]]]] = {label: {} for label in labels.values()}
-    for part in parts:
-        values[labels[part.model]][part.seed, part.folds] = _read_cases(part)
+    values: dict[str, dict[SeedAndFolds, ValuesOfCases]] = {label: {} for label in labels.values()}
+    for cases in predicted:
+        values[labels[cases.model]][cases.seed, cases.folds] = _read_cases(cases)
     reference, *others = values
     pairs = {label: _pair(values[reference], values[label]) for label in others}
     return Comparison(
@@ -120,67 +122,68 @@ def collect(runs: Sequence[Run], parts: Sequence[Part], missing: Mapping[str, Pa
 
 
 def label_models(runs: Sequence[Run]) -> dict[str, str]:
-    """A name for each model folder's name: the trainer's, with its plans where they differ."""
+    """Choose a label for each model folder's name: the trainer's, with its plans where they differ."""
     models = {run.model.name: run for run in runs}
     several = len({run.plans for run in runs}) > 1
     return {name: f"{run.trainer}:{run.plans}" if several else run.trainer for name, run in models.items()}
 
 
-def _read_cases(part: Part) -> dict[str, dict[str, float]]:
-    cases = json.loads(part.evaluation.read_text(encoding="utf-8"))["cases"]
-    if set(cases) != set(part.expected):
+def _read_cases(predicted: PredictedCases) -> ValuesOfCases:
+    cases = read_json(predicted.evaluation)["cases"]
+    if set(cases) != set(predicted.expected):
         raise UserError(
-            f"{part.evaluation} has other cases than fold {part.folds} or the held-out folder has now: choose another "
-            f"folder with -o, or move {part.evaluation.parent} away."
+            f"{predicted.evaluation} has other cases than fold {predicted.folds} or the held-out folder has now: "
+            f"choose another folder with -o, or move {predicted.evaluation.parent} away."
         )
     return {
-        case: {name: math.nan if values[name] is None else values[name] for name in MEASURES}
+        case: {name: math.nan if values[name] is None else values[name] for name in KEYS}
         for case, values in cases.items()
     }
 
 
-def _rows(values: Mapping[str, Mapping[Key, Mapping[str, dict[str, float]]]]) -> Iterator[CaseValues]:
+def _rows(values: Mapping[str, Mapping[SeedAndFolds, ValuesOfCases]]) -> Iterator[CaseRow]:
     for label, by_key in values.items():
         for (seed, folds), cases in sorted(by_key.items()):
             for case, found in cases.items():
-                yield CaseValues(label, seed, folds, case, found)
+                yield CaseRow(label, seed, folds, case, found)
 
 
-def _means(by_key: Mapping[Key, Mapping[str, Mapping[str, float]]], keys: set[Key]) -> dict[str, dict[str, float]]:
-    """By measure: each case's mean over the runs of these seeds and folds."""
+def _means(
+    by_key: Mapping[SeedAndFolds, Mapping[str, Mapping[str, float]]], keys: set[SeedAndFolds]
+) -> dict[str, dict[str, float]]:
+    """Return, by measure, each case's mean over the runs of these seeds and folds."""
     runs = [by_key[key] for key in sorted(keys)]
     return {
-        measure: case_means([{case: found[measure] for case, found in run.items()} for run in runs])
-        for measure in MEASURES
+        measure: case_means([{case: found[measure] for case, found in run.items()} for run in runs]) for measure in KEYS
     }
 
 
 def _pair(reference: Mapping, other: Mapping) -> dict[str, tuple[dict[str, float], dict[str, float]]]:
     shared = set(reference) & set(other)
     means = _means(reference, shared), _means(other, shared)
-    return {measure: (means[0][measure], means[1][measure]) for measure in MEASURES}
+    return {measure: (means[0][measure], means[1][measure]) for measure in KEYS}
 
 
 def _differences(pairs: Mapping[str, Mapping]) -> dict[str, dict[str, Difference]]:
     differences: dict[str, dict[str, Difference]] = {
-        label: {measure: describe(list(paired_differences(*of_measure[measure]).values())) for measure in MEASURES}
+        label: {measure: describe(list(paired_differences(*of_measure[measure]).values())) for measure in KEYS}
         for label, of_measure in pairs.items()
     }
-    for measure in MEASURES:
+    for measure in KEYS:
         corrected = holm([by_measure[measure].wilcoxon_p for by_measure in differences.values()])
         for by_measure, holm_p in zip(differences.values(), corrected, strict=True):
             by_measure[measure] = by_measure[measure]._replace(holm_p=holm_p)
     return differences
 
 
-def _describe_trainer(runs: Sequence[Run], by_key: Mapping[Key, Mapping]) -> Trainer:
+def _describe_trainer(runs: Sequence[Run], by_key: Mapping[SeedAndFolds, Mapping]) -> TrainerSummary:
     records = [read_record(run) for run in runs if is_finished(run)]
     means = _means(by_key, set(by_key))
     surroundings = [record["surroundings"] for record in records]
-    return Trainer(
+    return TrainerSummary(
         num_finished=len(records),
         num_planned=len(runs),
-        num_cases=len(means[MEASURES[0]]),
+        num_cases=len(means[KEYS[0]]),
         summary={measure: summarize(list(cases.values())) for measure, cases in means.items()},
         costs=_costs([record["costs"] for record in records]),
         surroundings=[each for index, each in enumerate(surroundings) if each not in surroundings[:index]],

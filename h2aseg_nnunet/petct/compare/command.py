@@ -63,10 +63,10 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: If a run failed; the others are compared.
     """
-    from h2aseg_nnunet.petct.compare import run as compare  # torch takes seconds to import
-    from h2aseg_nnunet.petct.compare.check import dataset_name
-    from h2aseg_nnunet.petct.compare.heldout import HeldOut
-    from h2aseg_nnunet.petct.compare.runs import make_runs
+    from h2aseg_nnunet.petct.compare.heldout import HeldOut  # nnU-Net and torch take seconds to import
+    from h2aseg_nnunet.petct.compare.run import commands, compare_trainers
+    from h2aseg_nnunet.petct.compare.training_runs import make_runs
+    from h2aseg_nnunet.petct.nnunet.folders import dataset_name
 
     if (options.images is None) != (options.references is None):
         raise UserError("-i and -r go together: held-out images and their reference masks.")
@@ -91,9 +91,9 @@ def run(options: argparse.Namespace) -> None:
         processes=options.processes,
     )
     if options.dry_run:
-        print("\n".join(compare.commands(runs)))
+        print("\n".join(commands(runs)))
         return
-    outcome = compare.compare(runs, options.only, heldout)
+    outcome = compare_trainers(runs, options.only, heldout)
     if outcome.text:
         print(outcome.text)
     if outcome.failures:

@@ -10,7 +10,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 
 class CostMeter:
-    """Watches a trainer; to be made before the trainer's network, in a process that trains nothing else.
+    """Watches what a trainer costs; to be made before the trainer's network, in a process that trains nothing else.
 
     On a GPU, memory is torch's peak of allocated memory; on a CPU, how much the process has grown at most since the
     meter was made (Linux only). Workers that load data are not part of it.
@@ -37,7 +37,7 @@ class CostMeter:
         trainer.train_step = train_step
 
     def measured(self, trainer: nnUNetTrainer) -> dict[str, Any]:
-        """Costs so far; the median leaves out the first steps, which compile and tune."""
+        """Return the costs so far; the median leaves out the first steps, which compile and tune."""
         configuration = trainer.configuration_manager
         return {
             "parameters": sum(parameter.numel() for parameter in trainer.network.parameters()),
@@ -56,7 +56,7 @@ class CostMeter:
 
 
 def resident_bytes(entry: str) -> int | None:
-    """Resident memory of this process, from Linux: VmRSS is the present one, VmHWM the largest so far.
+    """Return the resident memory of this process, from Linux: VmRSS is the present one, VmHWM the largest so far.
 
     Not getrusage: a new process inherits the peak of the one that started it.
     """

@@ -4,32 +4,27 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from h2aseg_nnunet.petct import plots
 from h2aseg_nnunet.petct.compare.collect import Comparison
-from h2aseg_nnunet.petct.files import replacing
 from h2aseg_nnunet.petct.statistics import Difference, paired_differences
 
-BETTER, WORSE, EQUAL = "#0072B2", "#D55E00", "#777777"
-"""Colours that differ for the colour-blind as well."""
+BETTER, WORSE, EQUAL = plots.BLUE, plots.VERMILION, plots.GRAY
 
 PANEL_INCHES = 3.6
-DPI = 150
 
 
 def draw(comparison: Comparison, file: Path) -> None:
-    """A column per trainer: above, Dice of each case over the reference's; below, the differences in order of size.
+    """Draw a column per trainer: Dice of each case over the reference's, and the differences in order of size.
 
     Raises:
-        OSError: If the file cannot be written.
+        UserError: If the file cannot be written.
     """
     columns = len(comparison.pairs)
-    figure = Figure(figsize=(PANEL_INCHES * max(columns, 1.3), 2 * PANEL_INCHES), layout="constrained")
-    FigureCanvasAgg(figure)  # not pyplot: no display needed, no global state left behind
-    axes = figure.subplots(2, columns, squeeze=False, sharey="row")
+    picture = plots.figure(PANEL_INCHES * max(columns, 1.3), 2 * PANEL_INCHES)
+    axes = picture.subplots(2, columns, squeeze=False, sharey="row")
     for (label, by_measure), (above, below) in zip(comparison.pairs.items(), axes.T, strict=True):
         reference, other = by_measure["dice"]
         differences = paired_differences(reference, other)
@@ -38,13 +33,12 @@ def draw(comparison: Comparison, file: Path) -> None:
         _scatter(above, before, after, comparison.reference, label)
         _in_order(below, np.array(list(differences.values())), comparison.differences[label]["dice"])
     axes[1, 0].set_ylabel(f"Dice \N{MINUS SIGN} Dice of {comparison.reference}", fontsize="small")
-    with replacing(file) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png")
+    plots.save(picture, file)
 
 
 def _scatter(axes: Axes, before: NDArray, after: NDArray, reference: str, label: str) -> None:
     axes.plot([0, 1], [0, 1], color=EQUAL, linewidth=0.8)
-    axes.scatter(before, after, s=18, c=_colours(after - before), edgecolor="white", linewidth=0.4, zorder=3)
+    axes.scatter(before, after, s=18, c=_colors(after - before), edgecolor="white", linewidth=0.4, zorder=3)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
     axes.set_xlabel(f"Dice, {reference}", fontsize="small")
     axes.set_ylabel(f"Dice, {label}", fontsize="small")
@@ -52,7 +46,7 @@ def _scatter(axes: Axes, before: NDArray, after: NDArray, reference: str, label:
 
 
 def _in_order(axes: Axes, differences: NDArray, summary: Difference) -> None:
-    """Smallest to largest, with the mean and its interval."""
+    """Draw differences from smallest to largest, with their mean and its interval."""
     ordered = np.sort(differences)
     positions = np.arange(1, len(ordered) + 1)
     axes.axhline(0, color=EQUAL, linewidth=0.8)
@@ -61,12 +55,12 @@ def _in_order(axes: Axes, differences: NDArray, summary: Difference) -> None:
         axes.axhline(summary.mean, color="black", linewidth=1, linestyle="dashed")
         low, high = summary.interval_95
         axes.set_title(f"mean {summary.mean:+.3f} [{low:+.3f}, {high:+.3f}]", fontsize="small")
-    axes.vlines(positions, 0, ordered, colors=_colours(ordered), linewidth=1)
-    axes.scatter(positions, ordered, s=14, c=_colours(ordered), zorder=3)
+    axes.vlines(positions, 0, ordered, colors=_colors(ordered), linewidth=1)
+    axes.scatter(positions, ordered, s=14, c=_colors(ordered), zorder=3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("cases, in order of their difference", fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _colours(differences: NDArray) -> list[str]:
+def _colors(differences: NDArray) -> list[str]:
     return [BETTER if value > 0 else WORSE if value < 0 else EQUAL for value in differences]

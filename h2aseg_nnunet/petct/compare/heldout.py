@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from h2aseg_nnunet.errors import UserError, listing
-from h2aseg_nnunet.petct.compare.runs import Run, is_finished
+from h2aseg_nnunet.petct.compare.training_runs import Run, is_finished
+from h2aseg_nnunet.petct.files import read_json
 from h2aseg_nnunet.petct.nnunet.cases import images_in
 
 
@@ -26,7 +27,7 @@ class HeldOut(NamedTuple):
 
     @property
     def label(self) -> str:
-        """In names of files. Nearly every dataset calls the folder imagesTs: the one above it tells which."""
+        """Name in names of files. Nearly every dataset calls the folder imagesTs: the one above it tells which."""
         folder = Path(self.images).resolve()
         return f"{folder.parent.name}_{folder.name}" + ("" if self.mirroring else "_disable_tta")
 
@@ -35,8 +36,8 @@ class Ensemble(NamedTuple):
     """The folds of one model from one seed, and what they predict together.
 
     Attributes:
-        runs: One per fold.
-        heldout: The cases.
+        runs: The finished runs, one per fold.
+        heldout: The cases to predict.
     """
 
     runs: tuple[Run, ...]
@@ -44,7 +45,7 @@ class Ensemble(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For messages and the progress bar."""
+        """Name in messages and in the progress bar."""
         run = self.runs[0]
         return f"{run.trainer}:{run.plans} seed {run.seed} on {self.heldout.label}"
 
@@ -55,12 +56,12 @@ class Ensemble(NamedTuple):
 
     @property
     def processes(self) -> int:
-        """For evaluation."""
+        """Number of processes of the evaluation."""
         return self.runs[0].processes
 
     @property
     def folder(self) -> Path:
-        """Of the predictions."""
+        """Folder of the predictions."""
         folds = "_".join(str(run.fold) for run in self.runs)
         return self.runs[0].model / f"predicted_{self.heldout.label}_folds_{folds}"
 
@@ -75,19 +76,19 @@ class Ensemble(NamedTuple):
         return self.folder / "evaluation.json"
 
     def process(self) -> list[str]:
-        """The command that carries it out."""
+        """Return the command that carries it out."""
         content = {"runs": [run._asdict() for run in self.runs], "heldout": self.heldout._asdict()}
         return [sys.executable, "-m", "h2aseg_nnunet.petct.compare.predict", json.dumps(content)]
 
     @classmethod
     def from_json(cls, text: str) -> "Ensemble":
-        """Of the last argument of `process`."""
+        """Make the ensemble that the last argument of `process` describes."""
         content = json.loads(text)
         return cls(tuple(Run(**run) for run in content["runs"]), HeldOut(**content["heldout"]))
 
 
 def make_ensembles(runs: Sequence[Run], heldout: HeldOut) -> list[Ensemble]:
-    """An ensemble for every model and seed.
+    """Make an ensemble for every model and seed.
 
     Raises:
         UserError: If a folder is missing, a reference has no image, or predictions of other images are in the way.
@@ -113,7 +114,7 @@ def _check_images(ensemble: Ensemble) -> None:
     record = ensemble.folder / "predict_from_raw_data_args.json"
     if not record.is_file():
         return
-    images = json.loads(record.read_text(encoding="utf-8"))["list_of_lists_or_source_folder"]
+    images = read_json(record)["list_of_lists_or_source_folder"]
     if Path(images).resolve() != Path(ensemble.heldout.images).resolve():
         raise UserError(
             f"{ensemble.folder} holds predictions of {images}, not of {ensemble.heldout.images}: rename the folder of "

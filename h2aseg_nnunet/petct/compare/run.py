@@ -1,4 +1,4 @@
-"""`h2aseg compare`: runs what is not finished, then compares what is."""
+"""From trainers to their comparison: carry out the runs that are not finished, then compare. Read this first."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.compare.check import check_runs
-from h2aseg_nnunet.petct.compare.collect import Comparison, Part, collect
+from h2aseg_nnunet.petct.compare.collect import Comparison, PredictedCases, collect
 from h2aseg_nnunet.petct.compare.execute import Failure, execute_all
 from h2aseg_nnunet.petct.compare.heldout import Ensemble, HeldOut, is_predicted, is_trained, make_ensembles
-from h2aseg_nnunet.petct.compare.runs import Run, is_finished
 from h2aseg_nnunet.petct.compare.text import check_outputs, write
+from h2aseg_nnunet.petct.compare.training_runs import Run, is_finished
 from h2aseg_nnunet.petct.nnunet.cases import images_in
 
 
-class Outcome(NamedTuple):
+class ComparisonOutcome(NamedTuple):
     """What became of the runs; text and comparison are None where no table was asked for."""
 
     failures: list[Failure]
@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
 
 
 def commands(runs: Sequence[Run]) -> list[str]:
-    """A command for each run that is not finished; they may run at the same time.
+    """Return a command for each run that is not finished; they may run at the same time.
 
     Raises:
         UserError: See `check_runs` and `is_finished`.
@@ -33,11 +33,11 @@ def commands(runs: Sequence[Run]) -> list[str]:
     return [shlex.join(["h2aseg", *run.arguments()]) for run in runs if not is_finished(run)]
 
 
-def compare(runs: Sequence[Run], only: str | None = None, heldout: HeldOut | None = None) -> Outcome:
+def compare_trainers(runs: Sequence[Run], only: str | None = None, heldout: HeldOut | None = None) -> ComparisonOutcome:
     """Carry out the runs that are not finished, write the table of all that are.
 
     Args:
-        runs: Of `make_runs`.
+        runs: The runs, from `make_runs`.
         only: "runs" to leave the table out, "table" to run nothing.
         heldout: Cases that the folds of a trainer and seed predict together; None to compare on each fold's
             validation cases.
@@ -53,13 +53,13 @@ def compare(runs: Sequence[Run], only: str | None = None, heldout: HeldOut | Non
     ensembles = make_ensembles(runs, heldout) if heldout else []
     failures = [] if only == "table" else _carry_out(runs, ensembles)
     if only == "runs":
-        return Outcome(failures)
+        return ComparisonOutcome(failures)
     if heldout:
-        parts = [_part_of_ensemble(ensemble) for ensemble in ensembles if is_predicted(ensemble)]
+        predicted = [_cases_of_ensemble(ensemble) for ensemble in ensembles if is_predicted(ensemble)]
     else:
-        parts = [_part_of_run(run, splits) for run in runs if is_finished(run)]
-    comparison = collect(runs, parts, _missing(runs, ensembles))
-    return Outcome(failures, write(comparison, runs, files, heldout), comparison)
+        predicted = [_cases_of_run(run, splits) for run in runs if is_finished(run)]
+    comparison = collect(runs, predicted, _missing(runs, ensembles))
+    return ComparisonOutcome(failures, write(comparison, runs, files, heldout), comparison)
 
 
 def _carry_out(runs: Sequence[Run], ensembles: Sequence[Ensemble]) -> list[Failure]:
@@ -74,10 +74,11 @@ def _missing(runs: Sequence[Run], ensembles: Sequence[Ensemble]) -> dict[str, Pa
     return missing | {each.name: each.log for each in ensembles if not is_predicted(each)}
 
 
-def _part_of_run(run: Run, splits: Sequence[Mapping[str, Sequence[str]]]) -> Part:
-    return Part(run.model.name, run.seed, str(run.fold), run.evaluation, splits[run.fold]["val"])
+def _cases_of_run(run: Run, splits: Sequence[Mapping[str, Sequence[str]]]) -> PredictedCases:
+    return PredictedCases(run.model.name, run.seed, str(run.fold), run.evaluation, splits[run.fold]["val"])
 
 
-def _part_of_ensemble(ensemble: Ensemble) -> Part:
+def _cases_of_ensemble(ensemble: Ensemble) -> PredictedCases:
     run, folds = ensemble.runs[0], " ".join(str(run.fold) for run in ensemble.runs)
-    return Part(run.model.name, run.seed, folds, ensemble.evaluation, images_in(Path(ensemble.heldout.references)))
+    expected = images_in(Path(ensemble.heldout.references))
+    return PredictedCases(run.model.name, run.seed, folds, ensemble.evaluation, expected)

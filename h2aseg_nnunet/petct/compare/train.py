@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from nnunetv2.paths import nnUNet_preprocessed
 from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from h2aseg_nnunet import __version__
-from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.compare.costs import CostMeter
-from h2aseg_nnunet.petct.compare.runs import Run, read_record, write_record
-from h2aseg_nnunet.petct.evaluate import table
-from h2aseg_nnunet.petct.evaluate.run import Settings, evaluate_folders
-from h2aseg_nnunet.petct.files import exclusively, replacing
+from h2aseg_nnunet.petct.compare.training_runs import Run, read_record, write_record
+from h2aseg_nnunet.petct.evaluate import MetricSettings, evaluate_folders, table
+from h2aseg_nnunet.petct.files import exclusively
+from h2aseg_nnunet.petct.nnunet.checkpoints import write_whole_checkpoints
+from h2aseg_nnunet.petct.nnunet.folders import preprocessed_root
+from h2aseg_nnunet.petct.nnunet.models import choose_device
 from h2aseg_nnunet.petct.nnunet.seeding import seed_all, seed_batches
 
 
@@ -47,7 +47,7 @@ def carry_out(run: Run) -> None:
 
 
 def make_trainer(run: Run, device: torch.device) -> nnUNetTrainer:
-    """nnU-Net's trainer with the run's schedule and seed, from the run's latest checkpoint if there is one."""
+    """Make nnU-Net's trainer with the run's schedule and seed, from the run's latest checkpoint if there is one."""
     resumes = any(run.fold_folder.glob("checkpoint_*.pth"))
     trainer = get_trainer_from_args(
         run.dataset, run.configuration, run.fold, run.trainer, run.plans, continue_training=resumes, device=device
@@ -64,47 +64,18 @@ def make_trainer(run: Run, device: torch.device) -> nnUNetTrainer:
     return trainer
 
 
-def write_whole_checkpoints(trainer: nnUNetTrainer) -> None:
-    """A process killed while it writes a checkpoint leaves the previous one, from which the run can go on."""
-    save = trainer.save_checkpoint
-
-    def save_checkpoint(filename: str) -> None:
-        if trainer.disable_checkpointing:
-            return
-        with replacing(Path(filename)) as partial:
-            save(str(partial))
-
-    trainer.save_checkpoint = save_checkpoint
-
-
 def evaluate(run: Run) -> None:
     """Write the values of the validation cases: the mark of a finished run."""
-    references = Path(nnUNet_preprocessed, run.dataset, "gt_segmentations")
+    references = preprocessed_root() / run.dataset / "gt_segmentations"
     predictions = run.fold_folder / "validation"
     evaluation = evaluate_folders(
-        references, predictions, Settings("autopet"), missing="skip", num_processes=run.processes
+        references, predictions, MetricSettings("autopet"), missing="skip", num_processes=run.processes
     )
     table.write_json(evaluation, run.evaluation)
 
 
-def choose_device(name: str) -> torch.device:
-    """As nnUNetv2_train sets it up; auto is a CUDA GPU if there is one.
-
-    Raises:
-        UserError: If there is no such device here.
-    """
-    name = name if name != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available[name]:
-        raise UserError(f"torch sees no {name} device here: choose -device cpu, or run where there is one.")
-    if name == "cuda":
-        torch.set_num_threads(1)  # more do not help where a GPU computes
-        torch.backends.cudnn.benchmark = True
-    return torch.device(name, 0) if name == "cuda" else torch.device(name)
-
-
 def surroundings(trainer: nnUNetTrainer) -> dict[str, Any]:
-    """What times and memory depend on."""
+    """Return what times and memory depend on."""
     on_gpu = trainer.device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(trainer.device) if on_gpu else f"{trainer.device.type} of {_processor()}",

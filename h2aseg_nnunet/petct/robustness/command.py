@@ -41,12 +41,13 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Predict under every condition, and write the tables and the picture."""
-    from h2aseg_nnunet.petct.robustness.model import Settings, find_folds  # torch takes seconds to import
+    from h2aseg_nnunet.petct.nnunet.models import find_folds  # torch takes seconds to import
+    from h2aseg_nnunet.petct.robustness.predict import PredictionSettings
     from h2aseg_nnunet.petct.robustness.run import measure_robustness
     from h2aseg_nnunet.petct.robustness.text import write
 
     model, output = Path(options.model), Path(options.output)
-    settings = Settings(
+    settings = PredictionSettings(
         model=str(model.resolve()),
         images=str(Path(options.images).resolve()),
         folds=find_folds(model, options.folds, options.checkpoint),

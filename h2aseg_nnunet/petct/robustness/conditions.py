@@ -7,18 +7,17 @@ from typing import NamedTuple
 from torch import Tensor
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.explain.attribution import without
-from h2aseg_nnunet.petct.perturb import move_rigidly
+from h2aseg_nnunet.petct.perturb import move_rigidly, without
 
 
 class Condition(NamedTuple):
     """What is done to an image between nnU-Net's preprocessing and its sliding window.
 
     Attributes:
-        name: In files.
-        description: In tables and figures.
-        missing: Modality whose channels hold their mean everywhere.
-        ct_shift_voxels: Of the CT against PET and label, along the last axis, towards higher indices.
+        name: Its name in files.
+        description: Its name in tables and figures.
+        missing: Modality whose channels hold their mean everywhere; None if nothing is missing.
+        ct_shift_voxels: Shift of the CT against PET and label, along the last axis, toward higher indices.
     """
 
     name: str
@@ -27,11 +26,11 @@ class Condition(NamedTuple):
     ct_shift_voxels: float = 0.0
 
     def apply(self, data: Tensor, channels: Mapping[str, Sequence[int]]) -> Tensor:
-        """The altered image (c, *); the given one stays as it is.
+        """Return the altered image (c, *); the given one stays as it is.
 
         Args:
             data: Preprocessed image (c, *).
-            channels: Of each modality.
+            channels: Channels of each modality.
         """
         if self.missing is not None:
             return without(data, channels[self.missing])
@@ -42,10 +41,10 @@ INTACT = Condition("intact", "intact")
 
 
 def make_conditions(shifts_voxels: Sequence[float]) -> list[Condition]:
-    """Intact, PET missing, CT missing, then CT shifted by each of the shifts.
+    """Make the conditions: intact, PET missing, CT missing, then CT shifted by each of the shifts.
 
     Raises:
-        UserError: If a shift is no shift, or given twice.
+        UserError: If a shift is 0 or not finite, or given twice.
     """
     for shift in shifts_voxels:
         if not math.isfinite(shift) or shift == 0:
@@ -60,7 +59,7 @@ def make_conditions(shifts_voxels: Sequence[float]) -> list[Condition]:
 
 
 def shifted(data: Tensor, channels: Sequence[int], shift_voxels: float) -> Tensor:
-    """A preprocessed image (c, *) whose given channels are moved along the last axis, which spans slices in nnU-Net.
+    """Move channels of a preprocessed image (c, *) along the last axis, which spans slices in nnU-Net.
 
     What comes in from outside takes the value at the image's edge.
     """

@@ -5,24 +5,21 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from h2aseg_nnunet.petct.files import replacing
+from h2aseg_nnunet.petct import plots
 from h2aseg_nnunet.petct.robustness.conditions import INTACT
 from h2aseg_nnunet.petct.robustness.run import Robustness
 from h2aseg_nnunet.petct.statistics import summarize
 
-CASE, MEAN, INTACT_MEAN = "#8AA1B4", "#0072B2", "#777777"
+CASE, MEAN, INTACT_MEAN = "#8AA1B4", plots.BLUE, plots.GRAY
 CONDITION_INCHES, HEIGHT_INCHES = 1.1, 4.0
-DPI = 150
 
 
 def draw(robustness: Robustness, file: Path) -> None:
-    """One thin line per case with a lesion; the mean with its 95 % bootstrap interval on top.
+    """Draw one thin line per case with a lesion; the mean with its 95 % bootstrap interval on top.
 
     Raises:
-        OSError: If the file cannot be written.
+        UserError: If the file cannot be written.
     """
     cases = [
         [robustness.values[condition.name][case]["dice"] for condition in robustness.conditions]
@@ -30,9 +27,8 @@ def draw(robustness: Robustness, file: Path) -> None:
         if not math.isnan(values["dice"])  # which then is defined under every condition
     ]
     labels = [condition.description.replace(" ", "\n", 1) for condition in robustness.conditions]
-    figure = Figure(figsize=(CONDITION_INCHES * (len(labels) + 1), HEIGHT_INCHES), layout="constrained")
-    FigureCanvasAgg(figure)  # not pyplot: no display needed, no global state left behind
-    axes = figure.subplots()
+    picture = plots.figure(CONDITION_INCHES * (len(labels) + 1), HEIGHT_INCHES)
+    axes = picture.subplots()
     if cases:
         _draw_dice(axes, np.array(cases))
     axes.set_title(f"Cases with a lesion ({len(cases)}); mean and its 95 % interval", fontsize="small")
@@ -41,12 +37,11 @@ def draw(robustness: Robustness, file: Path) -> None:
     if any(condition.ct_shift_voxels for condition in robustness.conditions):
         axes.set_xlabel(f"shifts in voxels of {robustness.voxel_mm:.3g} mm", fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)
-    with replacing(file) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png")
+    plots.save(picture, file)
 
 
 def _draw_dice(axes: Axes, dice: np.ndarray) -> None:
-    """Dice (cases, conditions)."""
+    """Draw Dice (cases, conditions)."""
     positions = np.arange(dice.shape[1])
     axes.plot(positions, dice.T, color=CASE, linewidth=0.8, alpha=0.8)
     summaries = [summarize(column.tolist()) for column in dice.T]

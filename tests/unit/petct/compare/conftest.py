@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from h2aseg_nnunet.petct.compare.heldout import HeldOut
-from h2aseg_nnunet.petct.compare.runs import Run, make_runs, write_record
+from h2aseg_nnunet.petct.compare.training_runs import Run, make_runs, write_record
 from h2aseg_nnunet.petct.evaluate import table
 from h2aseg_nnunet.petct.evaluate.run import Evaluation
 
@@ -63,7 +63,7 @@ def finish(run: Run, dice: Mapping[str, float], costs: dict | None = None, **vol
     table.write_json(Evaluation({case: {"dice": value} | volumes for case, value in dice.items()}, {}), run.evaluation)
 
 
-def write_preprocessed(folder, plans: dict, splits: list | None = None, labels: dict | None = None) -> None:
+def write_preprocessed(folder, plans: dict, splits: object = None) -> None:
     """A preprocessed dataset as far as it is looked at before runs start."""
     dataset = folder / DATASET
     data = dataset / plans["configurations"]["3d_fullres"]["data_identifier"]
@@ -71,6 +71,6 @@ def write_preprocessed(folder, plans: dict, splits: list | None = None, labels: 
     for index in range(10):
         (data / f"case_{index}.b2nd").touch()
     (dataset / "nnUNetPlans.json").write_text(json.dumps(plans))
-    (dataset / "dataset.json").write_text(json.dumps({"labels": labels or {"background": 0, "tumor": 1}}))
+    (dataset / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "tumor": 1}}))
     if splits is not None:
         (dataset / "splits_final.json").write_text(json.dumps(splits))

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from h2aseg_nnunet.petct.compare.check import check_runs, dataset_name
+from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.compare.check import check_runs
 from tests.locations import DATA
 from tests.unit.petct.compare.conftest import DATASET, write_preprocessed
 
@@ -25,7 +26,6 @@ def test_everything_there_gives_nnunets_splits(runs, preprocessed):
     write_preprocessed(preprocessed, PLANS, SPLITS)
 
     assert check_runs(runs(TRAINERS)) == SPLITS
-    assert dataset_name("901") == DATASET
 
 
 def test_cases_are_split_as_nnunet_would_split_them(runs, preprocessed):
@@ -51,24 +51,23 @@ def test_cases_are_split_as_nnunet_would_split_them(runs, preprocessed):
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "message"),
+    ("changes", "message"),
     [
-        ({"folds": (0, 2)}, ValueError, r"fold 2 does not exist: splits_final\.json .* has 2 folds"),
-        ({"trainers": ("nnUNetTrainer", "nnUNetTrainerTypo")}, RuntimeError, "nnUNetTrainerTypo"),
+        ({"folds": (0, 2)}, r"fold 2 does not exist: splits_final\.json .* has 2 folds"),
+        ({"trainers": ("nnUNetTrainer", "nnUNetTrainerTypo")}, "nnU-Net finds no trainer nnUNetTrainerTypo"),
         (
             {"trainers": ("nnUNetTrainer:nnUNetResEncUNetMPlans",)},
-            ValueError,
             r"nnUNetResEncUNetMPlans\.json does not exist: plan first, or name one of nnUNetPlans\.",
         ),
-        ({"configuration": "3d_typo"}, ValueError, "has no configuration 3d_typo, only .*3d_fullres"),
-        ({"configuration": "2d"}, ValueError, "nnUNetv2_preprocess -d Dataset901_binary -plans_name nnUNetPlans -c 2d"),
-        ({"dataset": "Dataset902_other"}, ValueError, "run nnUNetv2_plan_and_preprocess first"),
+        ({"configuration": "3d_typo"}, "has no configuration 3d_typo, only .*3d_fullres"),
+        ({"configuration": "2d"}, "nnUNetv2_preprocess -d Dataset901_binary -plans_name nnUNetPlans -c 2d"),
+        ({"dataset": "Dataset902_other"}, "run nnUNetv2_plan_and_preprocess first"),
     ],
 )
-def test_what_is_missing_is_named_before_anything_runs(runs, preprocessed, changes, error, message):
+def test_what_is_missing_is_named_before_anything_runs(runs, preprocessed, changes, message):
     write_preprocessed(preprocessed, PLANS, SPLITS)
 
-    with pytest.raises(error, match=message):
+    with pytest.raises(UserError, match=message):
         check_runs(runs(**{"trainers": TRAINERS, **changes}))
 
 
@@ -84,15 +83,29 @@ def test_plans_that_changed_since_a_run_are_noticed(runs, preprocessed):
         check_runs([run])
 
 
-def test_an_ignore_label_is_refused(runs, preprocessed):
-    write_preprocessed(preprocessed, PLANS, SPLITS, labels={"background": 0, "tumor": 1, "ignore": 2})
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        (
+            {"train": ["case_1"], "val": ["case_0"]},
+            r"splits_final\.json holds an object with train, val, expected is a",
+        ),
+        ([], "holds an empty list, expected is a list of folds"),
+        ([["case_0"], ["case_1"]], "fold 0 is a list of 1, expected is a list of folds"),
+        ([SPLITS[0], {"train": ["case_0"]}], "fold 1 is an object with train, expected is a list of folds"),
+        ([{"train": "case_0", "val": ["case_1"]}], "fold 0 is an object with train, val, expected is a list of folds"),
+        ([SPLITS[0], {"train": ["case_0"], "val": ["gone"]}], "fold 1 names gone, which the dataset does not hold"),
+    ],
+)
+def test_splits_of_another_form_are_named_before_anything_runs(runs, preprocessed, splits, message):
+    write_preprocessed(preprocessed, PLANS, splits)
 
-    with pytest.raises(ValueError, match="ignore label"):
+    with pytest.raises(UserError, match=message):
         check_runs(runs(TRAINERS))
 
 
-def test_folders_that_are_not_set_are_named(monkeypatch):
+def test_folders_that_are_not_set_are_named(runs, monkeypatch):
     monkeypatch.delenv("nnUNet_preprocessed", raising=False)
 
-    with pytest.raises(RuntimeError, match="nnUNet_preprocessed is not defined"):
-        dataset_name("901")
+    with pytest.raises(UserError, match="nnUNet_preprocessed is not set"):
+        check_runs(runs(TRAINERS))

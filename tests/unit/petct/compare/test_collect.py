@@ -2,14 +2,14 @@ import math
 
 import pytest
 
-from h2aseg_nnunet.petct.compare.collect import Part, collect, label_models
+from h2aseg_nnunet.petct.compare.collect import PredictedCases, collect, label_models
 from tests.unit.petct.compare.conftest import finish
 
 NAN = math.nan
 
 
-def part(run, *cases: str) -> Part:
-    return Part(run.model.name, run.seed, str(run.fold), run.evaluation, cases)
+def part(run, *cases: str) -> PredictedCases:
+    return PredictedCases(run.model.name, run.seed, str(run.fold), run.evaluation, cases)
 
 
 def test_seeds_are_averaged_before_cases_are_compared(runs):

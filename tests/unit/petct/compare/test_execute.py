@@ -10,11 +10,11 @@ import time
 import pytest
 
 from h2aseg_nnunet import cli
-from h2aseg_nnunet.petct.compare import check
 from h2aseg_nnunet.petct.compare import run as compare
 from h2aseg_nnunet.petct.compare.execute import execute_all
-from h2aseg_nnunet.petct.compare.runs import Run
+from h2aseg_nnunet.petct.compare.training_runs import Run
 from h2aseg_nnunet.petct.files import exclusively
+from h2aseg_nnunet.petct.nnunet import folders
 from tests.locations import REPOSITORY
 from tests.unit.petct.compare.conftest import DATASET
 
@@ -37,7 +37,7 @@ def dataset(monkeypatch, tmp_path):
     """Everything is there, as far as the command looks."""
     splits = [{"train": [], "val": [f"case_{fold}"]} for fold in range(5)]
     monkeypatch.setattr(compare, "check_runs", lambda runs: splits)
-    monkeypatch.setattr(check, "dataset_name", lambda name: DATASET)
+    monkeypatch.setattr(folders, "dataset_name", lambda name: DATASET)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
     return tmp_path / "out"
 
@@ -106,7 +106,7 @@ def test_one_trainer_is_no_comparison(dataset, capsys):
 
 def test_held_out_images_and_references_go_together(dataset, capsys):
     assert cli.main(command(dataset, "--trainers", "A", "B", "-i", "imagesTs")) == 1
-    assert "-i and -gt go together" in capsys.readouterr().err
+    assert "-i and -r go together" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_the_process_too(runs, monkeypatch):

@@ -1,7 +1,7 @@
 import pytest
 
 from h2aseg_nnunet.petct.compare import run as module
-from h2aseg_nnunet.petct.compare.run import compare
+from h2aseg_nnunet.petct.compare.run import compare_trainers
 from tests.unit.petct.compare.conftest import finish
 
 
@@ -23,7 +23,7 @@ def test_without_a_table_held_out_cases_are_predicted_too(runs, heldout, execute
     made = runs(("A",), folds=(0,))
     finish(made[0], {"b": 0.5})
 
-    outcome = compare(made, only="runs", heldout=heldout)
+    outcome = compare_trainers(made, only="runs", heldout=heldout)
 
     assert executed == ["A:nnUNetPlans seed 0 on Dataset1_here_imagesTs"]
     assert outcome.text is None
@@ -35,6 +35,6 @@ def test_the_table_alone_runs_nothing(runs, heldout, executed):
         finish(run, {"b": 0.5})
 
     with pytest.raises(ValueError, match="no run is finished"):  # trained, but nothing is predicted
-        compare(made, only="table", heldout=heldout)
+        compare_trainers(made, only="table", heldout=heldout)
 
     assert executed == []

@@ -5,7 +5,7 @@ import math
 import pytest
 from matplotlib.image import imread
 
-from h2aseg_nnunet.petct.compare.collect import Part, collect
+from h2aseg_nnunet.petct.compare.collect import PredictedCases, collect
 from h2aseg_nnunet.petct.compare.text import check_outputs, to_markdown, write
 from tests.unit.petct.compare.conftest import finish
 
@@ -17,7 +17,7 @@ def finished(runs):
     dice = {"a": 0.25, "b": 0.5, "healthy": math.nan}
     finish(a, dice)
     finish(b, {case: value + 0.25 for case, value in dice.items()}, costs={"parameters": 2000})
-    parts = [Part(run.model.name, 0, "0", run.evaluation, dice) for run in (a, b)]
+    parts = [PredictedCases(run.model.name, 0, "0", run.evaluation, dice) for run in (a, b)]
     return collect(made, parts, {run.name: run.log for run in missing}), made
 
 
@@ -77,5 +77,5 @@ def test_only_a_table_of_the_same_comparison_is_replaced(finished, tmp_path):
 def test_files_of_something_else_are_left_alone(runs, tmp_path):
     (tmp_path / "compare.md").write_text("mine")
 
-    with pytest.raises(ValueError, match=r"compare\.md is of no comparison"):
+    with pytest.raises(ValueError, match=r"compare\.md is not of a comparison"):
         check_outputs(tmp_path / "compare", runs()[0])

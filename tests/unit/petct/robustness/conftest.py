@@ -1,4 +1,4 @@
-"""Models that can be worked out by hand, and boxes of tumour on the model's own grid: nothing is resampled."""
+"""Models that can be worked out by hand, and boxes of tumor on the model's own grid: nothing is resampled."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ SHAPE = (14, 16, 22)
 
 
 class WeightedSum(torch.nn.Module):
-    """Tumour is where the weighted sum of the channels exceeds 1.5."""
+    """Tumor is where the weighted sum of the channels exceeds 1.5."""
 
     def __init__(self, weights: Sequence[float] = (0, 0)):
         super().__init__()

@@ -51,7 +51,7 @@ def test_a_shift_moves_ct_in_the_slice_and_edge_values_come_in(shift):
         torch.testing.assert_close(altered[[0, 2], :, :, index], data[[0, 2], :, :, source], atol=1e-5, rtol=0)
 
 
-def test_half_a_voxel_is_the_mean_of_neighbours():
+def test_half_a_voxel_is_the_mean_of_neighbors():
     data = torch.tensor([[0.0, 2.0, 6.0]] * 2)[:, None, None]
 
     altered = conditions(0.5)["CT_shifted_0.5"].apply(data, CHANNELS)

@@ -25,7 +25,7 @@ def read(file: Path) -> np.ndarray:
 
 
 def run(model: Path, data: Path, *options: str) -> int:
-    folders = ["-i", str(data / "imagesTs"), "-gt", str(data / "labelsTs"), "-o", str(data / "out")]
+    folders = ["-i", str(data / "imagesTs"), "-r", str(data / "labelsTs"), "-o", str(data / "out")]
     return cli.main(["robustness", "-m", str(model), *folders, "-device", "cpu", "-np", "1", *options])
 
 
@@ -37,7 +37,7 @@ def dice_of(data: Path, case: str) -> dict[str, float]:
     return {condition: values[case]["dice"] for condition, values in report(data)["cases"].items()}
 
 
-def test_a_model_of_pet_only_loses_its_tumour_with_the_pet_and_nothing_else(make_model, tmp_path):
+def test_a_model_of_pet_only_loses_its_tumor_with_the_pet_and_nothing_else(make_model, tmp_path):
     write_case(tmp_path, "case")
     assert run(make_model(PET_ONLY), tmp_path) == 0
 
@@ -83,8 +83,8 @@ def test_differences_are_paired_over_the_cases_with_a_lesion(make_model, tmp_pat
     for name in ("a", "b"):
         write_case(tmp_path, name)
     write_case(tmp_path, "healthy", lesion=False)
-    write_case(tmp_path, "unlabelled")
-    (tmp_path / "labelsTs" / "unlabelled.nii.gz").unlink()
+    write_case(tmp_path, "unlabeled")
+    (tmp_path / "labelsTs" / "unlabeled.nii.gz").unlink()
     assert run(make_model(CT_ONLY), tmp_path, "--shifts", "3") == 0
 
     shifted = report(tmp_path)["conditions"]["CT_shifted_3"]
@@ -97,11 +97,11 @@ def test_differences_are_paired_over_the_cases_with_a_lesion(make_model, tmp_pat
     assert report(tmp_path)["cases"]["intact"]["healthy"]["dice"] is None
     text = (tmp_path / "out" / "robustness.md").read_text()
     assert text in capsys.readouterr().out
-    assert "| CT shifted by 3 | -0.500 [-0.500, -0.500] |" in text
+    assert "| CT shifted by 3 | -0.5000 [-0.5000, -0.5000] |" in text
     assert "| 2 / 0 / 0 " in text
     assert (
         "Cases without a lesion in the reference, which have no Dice and no FNV: 1." in text
-        and "left out: 1 (unlabelled)" in text
+        and "left out: 1 (unlabeled)" in text
     )
     with (tmp_path / "out" / "robustness.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -156,7 +156,7 @@ def test_finished_predictions_are_kept_only_with_c_and_only_of_the_same_model(ma
     assert run(model, tmp_path, *kept, "--shifts", "1") == 0
     file = tmp_path / "out" / "predictions" / "CT_shifted_1" / "case.nii.gz"
     intact = tmp_path / "out" / "predictions" / "intact" / "case.nii.gz"
-    file.write_bytes(intact.read_bytes())  # recognisable: no shift has this result
+    file.write_bytes(intact.read_bytes())  # recognizable: no shift has this result
 
     assert run(model, tmp_path, *kept, "--shifts", "1", "2") == 0
     assert dice_of(tmp_path, "case")["CT_shifted_1"] == 1
@@ -187,7 +187,7 @@ def test_every_mistake_is_one_sentence_and_writes_nothing(make_model, tmp_path, 
         (("-np", "0"), "-np 0"),
         (("--shifts", "0"), "--shifts 0"),
         (("-i", str(tmp_path / "nowhere")), "is not a folder"),
-        (("-gt", str(tmp_path / "nowhere")), "is not a folder"),
+        (("-r", str(tmp_path / "nowhere")), "is not a folder"),
         (("-m", str(tmp_path)), "dataset.json and plans.json missing"),
     ):
         capsys.readouterr()
@@ -205,7 +205,7 @@ def test_every_mistake_is_one_sentence_and_writes_nothing(make_model, tmp_path, 
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine")
     assert run(model, tmp_path) == 1
-    assert "is no report of robustness" in capsys.readouterr().err
+    assert "is not a report of robustness" in capsys.readouterr().err
     assert [file.name for file in (tmp_path / "out").rglob("*")] == ["thesis.txt"]
 
 

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from h2aseg_nnunet.modalities import CT_NORMALIZATION
-from h2aseg_nnunet.petct.robustness.model import modality_channels
+from h2aseg_nnunet.petct.nnunet.models import modality_channels
 
 
 def channels_of(schemes, **arch_kwargs):

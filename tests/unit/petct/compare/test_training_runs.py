@@ -4,8 +4,8 @@ import pytest
 
 from h2aseg_nnunet import cli
 from h2aseg_nnunet.petct.compare import run as compare_module
-from h2aseg_nnunet.petct.compare.run import Outcome, commands
-from h2aseg_nnunet.petct.compare.runs import Run, is_finished, read_record, write_record
+from h2aseg_nnunet.petct.compare.run import ComparisonOutcome, commands
+from h2aseg_nnunet.petct.compare.training_runs import Run, is_finished, read_record, write_record
 from tests.unit.petct.compare.conftest import DATASET, finish
 
 
@@ -24,14 +24,14 @@ def test_every_trainer_fold_and_seed_is_one_run_in_a_folder_of_its_own(runs):
 def test_each_printed_command_is_read_back_as_exactly_its_run(runs, monkeypatch):
     made = runs(("A", "B:OtherPlans"), seeds=(0, 7), folder="/a folder/out")
     monkeypatch.setattr(compare_module, "check_runs", lambda runs: [])
-    monkeypatch.setattr("h2aseg_nnunet.petct.compare.check.dataset_name", lambda name: name)
+    monkeypatch.setattr("h2aseg_nnunet.petct.nnunet.folders.dataset_name", lambda name: name)
     read_back = []
 
-    def compare(runs, only, heldout):
+    def compare_trainers(runs, only, heldout):
         read_back.append((*runs, only, heldout))
-        return Outcome([])
+        return ComparisonOutcome([])
 
-    monkeypatch.setattr(compare_module, "compare", compare)
+    monkeypatch.setattr(compare_module, "compare_trainers", compare_trainers)
     lines = commands(made)
     for line in lines:
         program, *arguments = shlex.split(line)

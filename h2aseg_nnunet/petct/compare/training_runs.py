@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.files import replacing
+from h2aseg_nnunet.petct.files import read_json, write_json
 
 
 class Run(NamedTuple):
@@ -16,13 +16,18 @@ class Run(NamedTuple):
     `folder/seed_S` is an nnUNet_results of its own: nnU-Net's other commands find the models there.
 
     Attributes:
-        folder: Of the comparison.
-        dataset: Name, DatasetXXX_Name.
+        folder: Folder of the comparison.
+        dataset: Name of the dataset, DatasetXXX_Name.
+        configuration: Configuration of the plans: 2d, 3d_fullres, ...
+        trainer: Name of the trainer's class.
+        plans: Name of the plans.
+        fold: Number of the fold.
+        seed: Seed of initial weights and data order.
         epochs: nnU-Net's num_epochs.
-        iterations: Of an epoch, nnU-Net's num_iterations_per_epoch.
+        iterations: nnU-Net's num_iterations_per_epoch.
         val_iterations: nnU-Net's num_val_iterations_per_epoch.
         device: auto, cuda, cpu or mps.
-        processes: For the evaluation.
+        processes: Number of processes of the evaluation.
     """
 
     folder: str
@@ -40,7 +45,7 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For messages and the progress bar."""
+        """Name in messages and in the progress bar."""
         return f"{self.trainer}:{self.plans} fold {self.fold} seed {self.seed}"
 
     @property
@@ -79,7 +84,7 @@ class Run(NamedTuple):
         return {"epochs": self.epochs, "iterations": self.iterations, "val_iterations": self.val_iterations}
 
     def arguments(self) -> list[str]:
-        """Of `h2aseg`, for exactly this run."""
+        """Return the arguments of `h2aseg` for exactly this run."""
         return [
             *("compare", "-d", self.dataset, "-c", self.configuration),
             *("--trainers", f"{self.trainer}:{self.plans}", "--folds", str(self.fold), "--seeds", str(self.seed)),
@@ -89,23 +94,25 @@ class Run(NamedTuple):
         ]
 
     def process(self) -> list[str]:
-        """The command that carries it out."""
+        """Return the command that carries it out."""
         return [sys.executable, "-m", "h2aseg_nnunet.petct.compare.train", json.dumps(self._asdict())]
 
     @classmethod
     def from_json(cls, text: str) -> "Run":
-        """Of the last argument of `process`."""
+        """Make the run that the last argument of `process` describes."""
         return cls(**json.loads(text))
 
 
-def make_runs(entries: Sequence[str], default_plans: str, folds: Sequence[int], seeds: Sequence[int], **shared: Any):
-    """All runs of a comparison, the folds of one seed first, so that an early stop leaves every trainer something.
+def make_runs(
+    entries: Sequence[str], default_plans: str, folds: Sequence[int], seeds: Sequence[int], **shared: Any
+) -> list[Run]:
+    """Make all runs of a comparison, the folds of one seed first, so that an early stop leaves every trainer something.
 
     Args:
-        entries: TRAINER or TRAINER:PLANS.
-        default_plans: Of the entries that name none.
-        folds: nnU-Net's.
-        seeds: Of initial weights and data order.
+        entries: Trainers, TRAINER or TRAINER:PLANS.
+        default_plans: Plans of the entries that name none.
+        folds: Numbers of nnU-Net's folds.
+        seeds: Seeds of initial weights and data order.
         shared: The other attributes of `Run`.
 
     Raises:
@@ -138,14 +145,14 @@ def _split(entry: str, default_plans: str) -> tuple[str, str]:
 
 
 def read_record(run: Run) -> dict[str, Any]:
-    """What the run has written about itself so far; empty before its start.
+    """Read what the run has written about itself so far; empty before its start.
 
     Raises:
         UserError: If a run with other settings lies there.
     """
     if not run.record.is_file():
         return {}
-    record = json.loads(run.record.read_text(encoding="utf-8"))
+    record: dict[str, Any] = read_json(run.record)
     differing = {key: found for key, found in record["schedule"].items() if found != run.schedule[key]}
     if differing:
         found = ", ".join(f"{key} {value} (now {run.schedule[key]})" for key, value in differing.items())
@@ -155,8 +162,7 @@ def read_record(run: Run) -> dict[str, Any]:
 
 def write_record(run: Run, record: dict[str, Any]) -> None:
     """Replace what the run has written about itself."""
-    with replacing(run.record) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(run.record, record)
 
 
 def is_finished(run: Run) -> bool:
