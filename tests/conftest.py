@@ -1,4 +1,3 @@
-import json
 import os
 from copy import deepcopy
 
@@ -6,15 +5,8 @@ import pytest
 import torch
 
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg
-from tests.locations import DATA, TEST_DATA
-
-PLANS = json.loads((DATA / "nnUNetPlans.json").read_text())  # nnU-Net's planner wrote it
-DATASET = {
-    "channel_names": {"0": "CT", "1": "PET"},
-    "labels": {"background": 0, "tumor": 1},
-    "numTraining": 20,
-    "file_ending": ".nii.gz",
-}
+from tests.locations import TEST_DATA
+from tests.plans import DATASET_JSON, PLANS
 
 
 def pytest_report_header() -> str:
@@ -40,7 +32,7 @@ def make_trainer(plans, tmp_path, monkeypatch):
     for folder in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         monkeypatch.setenv(folder, str(tmp_path / folder))
 
-    def make(cls=nnUNetTrainerH2ASeg, dataset=DATASET, configuration="3d_fullres", device="cpu"):
+    def make(cls=nnUNetTrainerH2ASeg, dataset=DATASET_JSON, configuration="3d_fullres", device="cpu"):
         identifier = plans["configurations"][configuration]["data_identifier"]
         preprocessed = tmp_path / "nnUNet_preprocessed" / plans["dataset_name"] / identifier
         preprocessed.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from h2aseg_nnunet import H2ASeg, nnUNetTrainerH2ASeg
 from tests.integration.nnunet_workspace import GPU_MEMORY_GB, SHORT, Workspace
-from tests.integration.tiny_datasets import SCHEMES, read_image, read_probabilities, write_image, write_raw_dataset
+from tests.integration.tiny_datasets import SCHEMES, SPACING_MM, read_probabilities, write_raw_dataset
+from tests.synthetic import read_array, write_image
 
 LOWRES_FOLD = "all"  # the cascade trains on predictions of every case: those of five folds, or of fold "all"
 PRESETS = {
@@ -60,9 +61,9 @@ def assert_prediction_repeats_validation(workspace, dataset, output, configurati
     assert list(from_checkpoint) == list(in_memory) != []
     for case, probabilities in in_memory.items():
         np.testing.assert_array_equal(from_checkpoint[case], probabilities)
-        labels = read_image(output / "out" / f"{case}.nii.gz")
+        labels = read_array(output / "out" / f"{case}.nii.gz")
         np.testing.assert_array_equal(labels, probabilities.argmax(0))
-        assert labels.shape == read_image(images / f"{case}_0000.nii.gz").shape
+        assert labels.shape == read_array(images / f"{case}_0000.nii.gz").shape
         assert probabilities.std() > 1e-3  # equal maps tell something
 
 
@@ -103,10 +104,10 @@ def test_perturbing_the_previous_stages_segmentation_changes_the_cascades_predic
     lowres = tmp_path / "lowres"
     workspace.predict(cascade, images, lowres, "3d_lowres", LOWRES_FOLD)
     case = f"{cascade.cases[0]}.nii.gz"
-    segmentation = read_image(lowres / case)
+    segmentation = read_array(lowres / case)
     perturbed = segmentation.copy()
     perturbed[8:12, 8:12, 8:12] ^= 1
-    write_image(perturbed, tmp_path / "perturbed" / case)
+    write_image(tmp_path / "perturbed" / case, perturbed, SPACING_MM)
 
     def predict(previous, output):
         options = f"-prev_stage_predictions {previous}"

@@ -12,7 +12,8 @@ from nnunetv2.postprocessing.remove_connected_components import apply_postproces
 from scipy import ndimage
 
 from tests.integration.nnunet_workspace import SHORT, STOCK_SHORT
-from tests.integration.tiny_datasets import read_image, read_probabilities, write_image
+from tests.integration.tiny_datasets import SPACING_MM, read_probabilities
+from tests.synthetic import read_array, write_image
 
 MEMBERS = [("2d", SHORT), ("3d_fullres", SHORT), ("2d", STOCK_SHORT)]
 LARGE_PLANS = "nnUNetPlansLarge"
@@ -24,7 +25,7 @@ def dice(prediction: np.ndarray, reference: np.ndarray) -> float:
 
 def mean_dice(folder: Path, dataset, cases: list[str]) -> float:
     scores = [
-        dice(*(read_image(place / f"{case}.nii.gz") for place in (folder, dataset.raw / "labelsTr"))) for case in cases
+        dice(*(read_array(place / f"{case}.nii.gz") for place in (folder, dataset.raw / "labelsTr"))) for case in cases
     ]
     return float(np.mean(scores))
 
@@ -60,7 +61,7 @@ def check_best_configuration(workspace, dataset, best: dict, images: Path, folde
         )
         for case in cases:
             mean = np.mean([probabilities[member][case] for member in members], 0)
-            np.testing.assert_array_equal(read_image(results / f"{case}.nii.gz"), mean.argmax(0))
+            np.testing.assert_array_equal(read_array(results / f"{case}.nii.gz"), mean.argmax(0))
         assert reported == pytest.approx(mean_dice(results, dataset, cases))
     assert chosen["result_on_crossval_pre_pp"] == max(best["all_results"].values())
 
@@ -81,7 +82,7 @@ def check_best_configuration(workspace, dataset, best: dict, images: Path, folde
     for case in selected[0]:
         labels = np.mean([member[case] for member in selected], 0).argmax(0)
         expected = apply_postprocessing(labels, functions, options)
-        np.testing.assert_array_equal(read_image(final / f"{case}.nii.gz"), expected)
+        np.testing.assert_array_equal(read_array(final / f"{case}.nii.gz"), expected)
 
 
 def test_the_best_configuration_and_its_instructions_with_a_stock_member(workspace, tmp_path):
@@ -140,7 +141,7 @@ def test_an_ensembles_probabilities_are_the_mean_of_its_members(workspace, tmp_p
         assert np.abs(first[case] - second[case]).max() > 1e-3
         mean = (first[case] + second[case]) / 2
         np.testing.assert_allclose(probabilities, mean, rtol=1e-6)
-        labels = read_image(tmp_path / "ensemble" / f"{case}.nii.gz")
+        labels = read_array(tmp_path / "ensemble" / f"{case}.nii.gz")
         if scheme == "binary":
             np.testing.assert_array_equal(labels, mean.argmax(0))
         else:
@@ -152,9 +153,9 @@ def test_postprocessing_is_determined_and_applied(workspace, tmp_path):
     dataset = workspace.trained("binary")
     predictions, case = tmp_path / "predictions", dataset.cases[0]
     for name in dataset.cases:
-        labels = read_image(dataset.raw / "labelsTr" / f"{name}.nii.gz")
+        labels = read_array(dataset.raw / "labelsTr" / f"{name}.nii.gz")
         labels[0, 0, :3] = 1
-        write_image(labels, predictions / f"{name}.nii.gz", spacing_mm=5.0 if name == "case_1" else 4.0)
+        write_image(predictions / f"{name}.nii.gz", labels, 5.0 if name == "case_1" else SPACING_MM)
     for file in ("plans.json", "dataset.json"):
         shutil.copy(dataset.model() / file, predictions)
     images = workspace.images(dataset, [case], tmp_path / "images")
@@ -167,7 +168,7 @@ def test_postprocessing_is_determined_and_applied(workspace, tmp_path):
         *("-pp_pkl_file", predictions / "postprocessing.pkl"),
     )
 
-    before, after = (read_image(tmp_path / name / f"{case}.nii.gz") for name in ("predicted", "postprocessed"))
+    before, after = (read_array(tmp_path / name / f"{case}.nii.gz") for name in ("predicted", "postprocessed"))
     components, count = ndimage.label(before, structure=np.ones((3, 3, 3)))  # corners connect, as in nnU-Net
     sizes = ndimage.sum_labels(before, components, range(1, count + 1))
     assert count > 1
@@ -188,7 +189,7 @@ def test_evaluation_of_a_folder_gives_the_dice_of_each_case(workspace, tmp_path)
     summary = json.loads((tmp_path / "predicted" / "summary.json").read_text())
     assert len(summary["metric_per_case"]) == 2
     for case in summary["metric_per_case"]:
-        expected = dice(read_image(case["prediction_file"]), read_image(case["reference_file"]))
+        expected = dice(read_array(case["prediction_file"]), read_array(case["reference_file"]))
         assert case["metrics"]["1"]["Dice"] == pytest.approx(expected)
     assert summary["foreground_mean"]["Dice"] == pytest.approx(
         mean_dice(tmp_path / "predicted", dataset, dataset.cases[:2])

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from h2aseg_nnunet.network.blocks import resize
 from h2aseg_nnunet.network.tamw import TAMW
 from tests.integration.nnunet_workspace import SHORT
-from tests.integration.tiny_datasets import SCHEMES, read_image, read_probabilities
+from tests.integration.tiny_datasets import SCHEMES, read_probabilities
+from tests.synthetic import read_array
 
 NUM_HEADS = {"binary": 2, "classes": 3, "regions": 2, "ignore": 2, "regions_ignore": 2, "one_region": 1}
 REGION_SCHEMES = [scheme for scheme, content in SCHEMES.items() if "regions_class_order" in content]
@@ -87,7 +88,7 @@ def test_training_validation_and_prediction_agree(workspace, scheme, tmp_path):
     np.testing.assert_array_equal(from_checkpoint, in_memory)
     assert len(in_memory) == NUM_HEADS[scheme]
     assert in_memory.std() > 1e-3
-    labels = read_image(tmp_path / "out" / f"{case}.nii.gz")
+    labels = read_array(tmp_path / "out" / f"{case}.nii.gz")
     np.testing.assert_array_equal(labels, label_map(in_memory, scheme))
 
 
@@ -186,7 +187,7 @@ def test_evaluation_leaves_ignored_voxels_out(workspace, scheme):
     dataset = workspace.trained(scheme)
     validation = dataset.model() / "fold_0" / "validation"
     (case,) = json.loads((validation / "summary.json").read_text())["metric_per_case"]
-    reference, prediction = (read_image(case[key]) for key in ("reference_file", "prediction_file"))
+    reference, prediction = (read_array(case[key]) for key in ("reference_file", "prediction_file"))
     annotated = reference != SCHEMES[scheme]["labels"]["ignore"]
 
     name = "(1, 2)" if scheme in REGION_SCHEMES else "1"

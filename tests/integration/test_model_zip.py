@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.integration.nnunet_workspace import SHORT, Workspace
-from tests.integration.tiny_datasets import Dataset, read_image, read_probabilities
+from tests.integration.tiny_datasets import Dataset, read_probabilities
 from tests.release.test_install import OURS, Environment, source  # noqa: F401, `source` is a fixture
+from tests.synthetic import read_array
 
 TRAINER = "nnUNetTrainerH2ASegDemo"  # of the plugin itself: no other trainer is on the other machine
 COMMAND = """
@@ -96,5 +97,5 @@ def test_a_machine_with_nothing_but_the_plugin_predicts_and_one_without_says_so(
     for case in original:
         np.testing.assert_allclose(probabilities[case], original[case], atol=1e-3)  # threads add up in another order
         decided = (np.abs(original[case] - 0.5) > 1e-3).all(0)
-        here, there = (read_image(tmp_path / name / f"{case}.nii.gz") for name in ("original", "with"))
+        here, there = (read_array(tmp_path / name / f"{case}.nii.gz") for name in ("original", "with"))
         np.testing.assert_array_equal(there[decided], here[decided])

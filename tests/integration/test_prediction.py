@@ -11,7 +11,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from scipy.special import softmax
 
 from tests.integration.nnunet_workspace import SHORT
-from tests.integration.tiny_datasets import read_image, read_probabilities, synthetic_case, write_image
+from tests.integration.tiny_datasets import SPACING_MM, read_probabilities, synthetic_case
+from tests.synthetic import read_array, write_image
 
 CASES = ["case_0", "case_1", "case_2"]  # case_1 alone is not on the plan's spacing
 HALF = 2e-3  # nnU-Net accumulates logits in float16
@@ -59,7 +60,7 @@ def assert_same_folders(folder, expected):
     assert list(probabilities) == list(reference) != []
     for case in reference:
         np.testing.assert_array_equal(probabilities[case], reference[case])
-        np.testing.assert_array_equal(read_image(folder / f"{case}.nii.gz"), read_image(expected / f"{case}.nii.gz"))
+        np.testing.assert_array_equal(read_array(folder / f"{case}.nii.gz"), read_array(expected / f"{case}.nii.gz"))
 
 
 def test_saved_probabilities_sum_to_one_and_their_largest_is_the_label(predicted):
@@ -69,7 +70,7 @@ def test_saved_probabilities_sum_to_one_and_their_largest_is_the_label(predicted
     for case in CASES:
         assert probabilities[case].shape[0] == 2
         np.testing.assert_allclose(probabilities[case].sum(0), 1, atol=1e-5)
-        np.testing.assert_array_equal(read_image(predicted / f"{case}.nii.gz"), probabilities[case].argmax(0))
+        np.testing.assert_array_equal(read_array(predicted / f"{case}.nii.gz"), probabilities[case].argmax(0))
 
 
 def test_two_folds_predict_the_mean_of_their_logits(predictor):
@@ -212,18 +213,18 @@ def test_numpy_input_predicts_what_the_files_do(images, predicted, predictor):
 
 def test_numpy_input_needs_nothing_but_its_spacing(images, predicted, predictor):
     case = CASES[1]
-    image = np.stack([read_image(images / f"{case}_{channel:04d}.nii.gz") for channel in range(2)])
+    image = np.stack([read_array(images / f"{case}_{channel:04d}.nii.gz") for channel in range(2)])
 
     labels = predictor().predict_single_npy_array(image, {"spacing": [5.0, 5.0, 5.0]})
 
-    np.testing.assert_array_equal(labels, read_image(predicted / f"{case}.nii.gz"))
+    np.testing.assert_array_equal(labels, read_array(predicted / f"{case}.nii.gz"))
 
 
 def test_an_image_smaller_than_the_patch_is_padded(workspace, dataset, predictor, tmp_path):
-    ct, pet, *_ = synthetic_case("binary", 0)
+    patient = synthetic_case("binary", 0)
     smaller = tuple(slice(6, 6 + extent) for extent in (5, 7, 6))  # the patch is 8 x 8 x 10
-    for channel, volume in enumerate((ct, pet)):
-        write_image(volume[smaller], tmp_path / "images" / f"small_{channel:04d}.nii.gz")
+    for channel, volume in enumerate((patient.ct, patient.pet)):
+        write_image(tmp_path / "images" / f"small_{channel:04d}.nii.gz", volume[smaller], SPACING_MM)
 
     probabilities = workspace.predict(dataset, tmp_path / "images", tmp_path / "out")["small"]
 
@@ -239,8 +240,7 @@ def test_an_image_smaller_than_the_patch_is_padded(workspace, dataset, predictor
 
 
 def test_a_case_without_its_pet_is_refused_with_the_cause(workspace, dataset, predictor, tmp_path):
-    ct, *_ = synthetic_case("binary", 0)
-    write_image(ct, tmp_path / "images" / "ct_only_0000.nii.gz")
+    write_image(tmp_path / "images" / "ct_only_0000.nii.gz", synthetic_case("binary", 0).ct, SPACING_MM)
 
     with pytest.raises(ValueError, match="The input has 1 channels, but this H2ASeg was built for 2"):
         workspace.predict(dataset, tmp_path / "images", tmp_path / "out", options="-npp 0 -nps 0")

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from tests.integration.nnunet_workspace import SHORT
-from tests.integration.tiny_datasets import read_image, read_probabilities
+from tests.integration.tiny_datasets import read_probabilities
+from tests.synthetic import read_array
 
 INTERRUPTIBLE = "nnUNetTrainerH2ASegInterruptible"
 SECONDS_TO_WAIT = 300
@@ -45,7 +46,7 @@ def final_checkpoint(fold: Path) -> dict:
 
 def labels(fold: Path) -> dict[str, np.ndarray]:
     files = (fold / "validation").glob("*.nii.gz")
-    return {file.name.removesuffix(".nii.gz"): read_image(file) for file in files}
+    return {file.name.removesuffix(".nii.gz"): read_array(file) for file in files}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(workspace, 
     images = workspace.images(dataset, list(probabilities), tmp_path / "images")
     workspace.run(predict, "-i", images, "-o", tmp_path / "predicted", **results)
     for case in probabilities:
-        np.testing.assert_array_equal(read_image(tmp_path / "predicted" / f"{case}.nii.gz"), labels(fold)[case])
+        np.testing.assert_array_equal(read_array(tmp_path / "predicted" / f"{case}.nii.gz"), labels(fold)[case])
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from h2aseg_nnunet import nnUNetTrainerH2ASeg
-from tests.integration.tiny_datasets import read_image, write_image
-from tests.locations import DATA
+from tests.plans import DATASET_JSON, PLANS
+from tests.synthetic import Tissue, paint, read_array, write_image
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,15 +24,11 @@ pytestmark = [
 ]
 
 SHAPE = (326, 400, 400)
+SPACING_MM = 4.0
 PATCH = (112, 160, 160)
 FEATURES = [16, 32, 64, 128]  # of the plan: half of nnU-Net's, so that the test takes minutes
 PEAK_GIB = 5.0
-PLANS = json.loads((DATA / "nnUNetPlans.json").read_text())
-DATASET = {
-    "channel_names": {"0": "CT", "1": "PET"},
-    "labels": {"background": 0, "tumor": 1},
-    "file_ending": ".nii",
-}
+DATASET = DATASET_JSON | {"file_ending": ".nii"}
 
 
 def write_model(folder: Path) -> None:
@@ -40,7 +36,7 @@ def write_model(folder: Path) -> None:
     torch.manual_seed(0)
     plans = deepcopy(PLANS)
     configuration = plans["configurations"]["3d_fullres"]
-    configuration |= {"patch_size": PATCH, "spacing": [4.0, 4.0, 4.0]}
+    configuration |= {"patch_size": PATCH, "spacing": [SPACING_MM] * 3}
     configuration["architecture"]["arch_kwargs"]["features_per_stage"] = FEATURES
     manager = PlansManager(plans)
     network = nnUNetTrainerH2ASeg.build_network_architecture(manager, manager.get_configuration("3d_fullres"), 2, 2)
@@ -60,8 +56,9 @@ def write_patient(folder: Path) -> None:
     z, y, x = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in SHAPE)]
     body = ((y / 0.6) ** 2 + (x / 0.8) ** 2 <= 1) & (np.abs(z) <= 0.95)
     tumor = (z - 0.2) ** 2 + y**2 + (x - 0.2) ** 2 <= 0.01
-    write_image(np.select([tumor, body], [60, 20], -1000).astype(np.float32), folder / "patient_0000.nii")
-    write_image(np.select([tumor, body], [9, 1], 0).astype(np.float32), folder / "patient_0001.nii")
+    patient = paint(SHAPE, Tissue(body, hu=20, suv=1), Tissue(tumor, hu=60, suv=9))
+    write_image(folder / "patient_0000.nii", patient.ct, SPACING_MM)
+    write_image(folder / "patient_0001.nii", patient.pet, SPACING_MM)
 
 
 def peak_memory_gib(process: subprocess.Popen) -> float:
@@ -107,7 +104,7 @@ def test_a_whole_body_volume_is_predicted_within_the_stated_memory(tmp_path):
 
     print(f"peak memory {peak:.2f} GiB")
     assert process.returncode == 0, (tmp_path / "log").read_text()
-    labels = read_image(tmp_path / "out" / "patient.nii")
+    labels = read_array(tmp_path / "out" / "patient.nii")
     assert labels.shape == SHAPE
     assert set(np.unique(labels)) <= {0, 1}
     assert peak < PEAK_GIB, f"{peak:.1f} GiB"

@@ -5,8 +5,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import SimpleITK
 
+from tests.synthetic import Patient, Tissue, ball, paint, write_case
+
+SPACING_MM = 4.0
 NUM_CASES = 5  # nnU-Net's five folds validate one case each
 SCHEMES: dict[str, dict] = {
     "binary": {"labels": {"background": 0, "tumor": 1}},
@@ -22,38 +24,27 @@ SCHEMES: dict[str, dict] = {
 DATASET_IDS = {scheme: 901 + index for index, scheme in enumerate(SCHEMES)}
 
 
-def synthetic_case(scheme: str, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Returns CT in HU, PET in SUV and labels, axes (z, y, x), and their isotropic spacing in mm.
+def synthetic_case(scheme: str, index: int) -> Patient:
+    """Make a patient with a spherical tumor with a core, dense in CT and hot in PET, in a body of soft tissue.
 
-    A spherical tumour with a core, dense in CT and hot in PET, in a body of soft tissue. With an ignore label, the
-    upper third is not annotated.
+    With an ignore label, the upper third is not annotated.
     """
     rng = np.random.default_rng((DATASET_IDS[scheme], index))
     shape = np.array((20, 18, 22)) - rng.integers(0, 3, 3)
+    center = shape / 2 + rng.uniform(-2, 2, 3)
     points = np.stack(np.indices(shape), -1)
-    centre = shape / 2 + rng.uniform(-2, 2, 3)
-    distance = np.linalg.norm(points - centre, axis=-1)
     body = np.linalg.norm((points - shape / 2) / (0.48 * shape), axis=-1) <= 1
-    tumor, core = distance < 5, distance < 3
-    ct = np.select([tumor, body], [80.0, 20.0], -1000.0) + rng.normal(0, 10, shape)
-    pet = np.select([core, tumor, body], [12.0, 6.0, 1.0], 0.0) * rng.uniform(0.8, 1.2, shape)
-    labels = tumor.astype(np.uint8) + (core & (scheme not in ("binary", "ignore")))
+    ct, pet, label = paint(
+        shape,
+        Tissue(body, hu=20, suv=1),
+        Tissue(ball(shape, center, 5), hu=80, suv=6, label=1),
+        Tissue(ball(shape, center, 3), hu=80, suv=12, label=1 if scheme in ("binary", "ignore") else 2),
+    )
     ignore = SCHEMES[scheme]["labels"].get("ignore")
     if ignore is not None:
-        labels[-len(labels) // 3 :] = ignore
-    spacing_mm = 5.0 if index == 1 else 4.0  # one case that preprocessing resamples
-    return ct.astype(np.float32), pet.astype(np.float32), labels.astype(np.uint8), spacing_mm
-
-
-def write_image(volume: np.ndarray, file: Path, spacing_mm: float = 4.0) -> None:
-    image = SimpleITK.GetImageFromArray(volume)
-    image.SetSpacing((spacing_mm,) * 3)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    SimpleITK.WriteImage(image, str(file))
-
-
-def read_image(file: Path) -> np.ndarray:
-    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))
+        label[-len(label) // 3 :] = ignore
+    ct, pet = ct + rng.normal(0, 10, shape), pet * rng.uniform(0.8, 1.2, shape)
+    return Patient(ct.astype(np.float32), pet.astype(np.float32), label)
 
 
 def read_probabilities(folder: Path) -> dict[str, np.ndarray]:
@@ -93,11 +84,8 @@ class Dataset(SimpleNamespace):
 
 def write_raw_dataset(dataset: Dataset) -> None:
     for index in range(NUM_CASES):
-        ct, pet, labels, spacing_mm = synthetic_case(dataset.scheme, index)
-        case = f"case_{index}"
-        write_image(ct, dataset.raw / "imagesTr" / f"{case}_0000.nii.gz", spacing_mm)
-        write_image(pet, dataset.raw / "imagesTr" / f"{case}_0001.nii.gz", spacing_mm)
-        write_image(labels, dataset.raw / "labelsTr" / f"{case}.nii.gz", spacing_mm)
+        spacing_mm = 5.0 if index == 1 else SPACING_MM  # one case that preprocessing resamples
+        write_case(dataset.raw, f"case_{index}", synthetic_case(dataset.scheme, index), spacing_mm=spacing_mm)
     description = SCHEMES[dataset.scheme] | {
         "channel_names": {"0": "CT", "1": "PET"},
         "numTraining": NUM_CASES,
