@@ -1,6 +1,7 @@
 """`h2aseg check`: options and call."""
 
 import argparse
+from pathlib import Path
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.options import Parser, add_processes
@@ -26,16 +27,20 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check a dataset or a folder of images; the exit code is 1 if there is an error."""
-    from h2aseg_nnunet.petct.check.findings import as_text, write_json
+    from h2aseg_nnunet.petct.check.findings import is_check
     from h2aseg_nnunet.petct.check.run import check_inputs, check_raw_dataset  # SimpleITK takes a second to import
+    from h2aseg_nnunet.petct.files import as_json, require_own, write_json
 
+    file = Path(options.json) if options.json and options.json != "-" else None
+    if file is not None:
+        require_own(file, is_check, "the findings of an earlier check")
     if options.dataset_json and not options.images:
         raise UserError("--dataset-json goes with -i; a raw dataset has its own.")
     if options.images:
         outcome = check_inputs(options.images, options.dataset_json, options.processes)
     else:
         outcome = check_raw_dataset(options.dataset, options.processes)
-    if options.json and options.json != "-":
-        write_json(outcome, options.json)
-    print(as_text(outcome) if options.json == "-" else "\n".join(outcome.lines(options.notes)))
+    if file is not None:
+        write_json(file, outcome.as_json())
+    print(as_json(outcome.as_json()).rstrip() if options.json == "-" else "\n".join(outcome.lines(options.notes)))
     return outcome.exit_code

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from h2aseg_nnunet.petct.check.findings import Finding, Severity
-
-NAMES_IN_A_MESSAGE = 5
+from h2aseg_nnunet.petct.images.reading import ending_of
 
 
 class Case(NamedTuple):
@@ -17,50 +16,74 @@ class Case(NamedTuple):
     images: tuple[Path, ...]
     label: Path | None = None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Images, then the label."""
+        return self.images if self.label is None else (*self.images, self.label)
 
-def cases_in(
-    image_dir: Path, label_dir: Path | None, num_channels: int, file_ending: str
-) -> tuple[list[Case], list[Finding]]:
-    """Cases all of whose channels exist, in the order of their names.
+
+class FoundCases(NamedTuple):
+    """The cases of a folder.
+
+    Attributes:
+        whole: Those all of whose images exist, in the order of their names.
+        names: Those of which there is any file.
+        findings: What is missing or astray.
+    """
+
+    whole: list[Case]
+    names: list[str]
+    findings: list[Finding]
+
+
+def find_cases(image_dir: Path, label_dir: Path | None, num_channels: int, file_ending: str) -> FoundCases:
+    """Find the cases of a folder by the names of files, dangling links included.
 
     Args:
         image_dir: nnU-Net's imagesTr, or a folder of inputs for prediction: `case_0000.nii.gz`, `case_0001.nii.gz`.
         label_dir: Where each case has its `case.nii.gz`; None if there are no labels.
-        num_channels: As in dataset.json.
-        file_ending: As in dataset.json.
+        num_channels: Number of channels in dataset.json.
+        file_ending: Ending of images and labels in dataset.json.
     """
-    names = [file.name for file in sorted(image_dir.iterdir()) if file.is_file()]
+    files = [file.name for file in sorted(image_dir.iterdir()) if not file.is_dir()]
     pattern = re.compile(rf"(?P<case>.+)_(?P<channel>\d{{4}}){re.escape(file_ending)}")
-    matches = {name: match for name in names if (match := pattern.fullmatch(name))}
-    findings = _astray(image_dir, [name for name in names if name not in matches], file_ending)
-    cases = []
-    for case in sorted({match["case"] for match in matches.values()}):
+    matches = {name: match for name in files if (match := pattern.fullmatch(name))}
+    findings = _astray(image_dir, [name for name in files if name not in matches], file_ending)
+    names = sorted({match["case"] for match in matches.values()})
+    whole = []
+    for case in names:
         images = [image_dir / f"{case}_{channel:04d}{file_ending}" for channel in range(num_channels)]
         there = [image_dir / name for name, match in matches.items() if match["case"] == case]
-        findings += _missing_channels(case, images) + _surplus_channels(case, there, images)
+        lacking = [missing(image, f"channel {i} of {case}", case) for i, image in enumerate(images) if lacks(image)]
+        findings += lacking + _surplus_channels(case, there, images)
         label = label_dir / f"{case}{file_ending}" if label_dir else None
-        if label and not label.is_file():
+        if label and lacks(label):
             remedy = "Add the label, empty for a patient without lesions, or remove the images."
-            findings.append(Finding("error", "missing-file", str(label), "missing", "a label", remedy, case))
+            findings.append(missing(label, "a label", case, remedy))
             label = None
-        if all(image.is_file() for image in images):
-            cases.append(Case(case, tuple(images), label))
-    if not matches:
+        if not lacking:
+            whole.append(Case(case, tuple(images), label))
+    if not names:
         found, expected = "no image", f"files named case_0000{file_ending}, case_0001{file_ending}"
         remedy = "Name the files as nnU-Net does: case, channel in four digits, the file_ending of dataset.json."
         findings.append(Finding("error", "missing-file", str(image_dir), found, expected, remedy))
     if label_dir and label_dir.is_dir():
-        findings += _labels_without_images(label_dir, {match["case"] for match in matches.values()}, file_ending)
-    return cases, findings
+        findings += _labels_without_images(label_dir, set(names), file_ending)
+    return FoundCases(whole, names, findings)
 
 
-def _missing_channels(case: str, images: Iterable[Path]) -> list[Finding]:
-    remedy = "Add the file, or remove the case."
-    return [
-        Finding("error", "missing-file", str(image), "missing", f"channel {channel} of {case}", remedy, case)
-        for channel, image in enumerate(images)
-        if not image.is_file()
-    ]
+def lacks(file: Path) -> bool:
+    """Whether a file is missing, a folder, or a link to nothing."""
+    return not file.is_file()
+
+
+def missing(file: Path, expected: str, case: str = "", remedy: str = "Add the file, or remove the case.") -> Finding:
+    """Make the finding for a file that is missing, or a link to one that is."""
+    found = "missing"
+    if file.is_symlink() and not file.exists():
+        found = f"a link to {file.readlink()}, which does not exist"
+        remedy = "Fetch the file (git annex get), mount its disk, or correct the link: nnU-Net leaves the case out."
+    return Finding("error", "missing-file", str(file), found, expected, remedy, case)
 
 
 def _surplus_channels(case: str, there: Iterable[Path], images: list[Path]) -> list[Finding]:
@@ -78,7 +101,7 @@ def _astray(image_dir: Path, names: list[str], file_ending: str) -> list[Finding
     findings = []
     for name in names:
         taken = name.endswith(file_ending)
-        if not taken and not name.lower().endswith((".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".gipl")):
+        if not taken and ending_of(name) is None:
             continue
         found = "name without a four-digit channel" if taken else "another file ending"
         severity: Severity = "error" if taken else "warning"

@@ -1,11 +1,10 @@
 """What a check reports: the file, what was found, what was expected, and how to mend it."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from h2aseg_nnunet.petct.files import replacing
+from h2aseg_nnunet.petct.files import read_own_json
 
 Severity = Literal["error", "warning", "note"]
 """error: nnU-Net fails or silently trains on wrong data. warning: a person should look. note: worth knowing, normal."""
@@ -15,7 +14,10 @@ class Finding(NamedTuple):
     """One observation about one file or folder.
 
     Attributes:
+        severity: How bad it is.
         check: Short name of the check, for scripts.
+        file: Path of the file or folder.
+        found: What was found there.
         expected: Completes "expected ...".
         remedy: What to do, one sentence or more.
         case: nnU-Net's case identifier; empty if the finding is about the whole dataset.
@@ -37,6 +39,10 @@ class Finding(NamedTuple):
         return " ".join(text.split())  # messages of libraries may span lines
 
 
+KEYS = {"folder", "cases", "errors", "warnings", "findings", "notes"}
+"""Keys of the JSON that is written, by which an earlier output is known."""
+
+
 class Outcome(NamedTuple):
     """All findings about one folder."""
 
@@ -45,10 +51,12 @@ class Outcome(NamedTuple):
     findings: list[Finding]
 
     def count(self, severity: Severity) -> int:
+        """Number of findings of one severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
     @property
     def exit_code(self) -> int:
+        """1 if there is an error, else 0."""
         return 1 if self.count("error") else 0
 
     def lines(self, with_notes: bool = False) -> list[str]:
@@ -72,16 +80,14 @@ class Outcome(NamedTuple):
         }
 
 
-def as_text(outcome: Outcome) -> str:
-    return json.dumps(outcome.as_json(), indent=2, ensure_ascii=False)
-
-
-def write_json(outcome: Outcome, file: str | Path) -> None:
-    with replacing(Path(file)) as temporary:
-        temporary.write_text(as_text(outcome) + "\n", encoding="utf-8")
+def is_check(file: Path) -> bool:
+    """Whether a file is JSON that `h2aseg check` wrote."""
+    content = read_own_json(file)
+    return content is not None and content.keys() == KEYS
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:
+    """Whether one of the findings is an error."""
     return any(finding.severity == "error" for finding in findings)
 
 

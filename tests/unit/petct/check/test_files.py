@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from h2aseg_nnunet.petct.check.files import cases_in
+from h2aseg_nnunet.petct.check.files import find_cases
 
 
 @pytest.fixture
@@ -15,14 +15,14 @@ def folder(tmp_path) -> Path:
 
 
 def check(folder: Path, labels: bool = True):
-    cases, findings = cases_in(folder / "images", folder / "labels" if labels else None, 2, ".nii.gz")
-    return [case.name for case in cases], [(f.severity, f.check, Path(f.file).name) for f in findings]
+    found = find_cases(folder / "images", folder / "labels" if labels else None, 2, ".nii.gz")
+    return [case.name for case in found.whole], [(f.severity, f.check, Path(f.file).name) for f in found.findings]
 
 
 def test_files_form_cases_with_channels_in_order(folder):
-    (case, other), findings = cases_in(folder / "images", folder / "labels", 2, ".nii.gz")
+    (case, other), names, findings = find_cases(folder / "images", folder / "labels", 2, ".nii.gz")
 
-    assert findings == []
+    assert names == ["a", "b_c"] and findings == []
     assert case.images == (folder / "images/a_0000.nii.gz", folder / "images/a_0001.nii.gz")
     assert other.name == "b_c" and other.label == folder / "labels/b_c.nii.gz"
 
@@ -31,6 +31,22 @@ def test_a_missing_channel_is_named_and_the_case_left_out(folder):
     (folder / "images/a_0001.nii.gz").unlink()
 
     assert check(folder) == (["b_c"], [("error", "missing-file", "a_0001.nii.gz")])
+
+
+@pytest.mark.parametrize("files", [["images/a_0001"], ["images/a_0000", "images/a_0001"], ["labels/a"]])
+def test_dangling_links_are_named_with_their_target_and_the_case_is_counted(folder, files):
+    for name in files:
+        (folder / f"{name}.nii.gz").unlink()
+        (folder / f"{name}.nii.gz").symlink_to(folder / "moved_away.nii.gz")
+
+    found = find_cases(folder / "images", folder / "labels", 2, ".nii.gz")
+
+    assert found.names == ["a", "b_c"]
+    assert [f"{Path(f.file).relative_to(folder)}" for f in found.findings] == [f"{name}.nii.gz" for name in files]
+    for finding in found.findings:
+        assert (finding.severity, finding.check) == ("error", "missing-file")
+        assert finding.found == f"a link to {folder / 'moved_away.nii.gz'}, which does not exist"
+        assert "git annex get" in finding.remedy or "Add the label" in finding.remedy
 
 
 def test_a_missing_label_is_named_and_the_images_still_checked(folder):
@@ -51,7 +67,10 @@ def test_a_label_without_images_is_a_warning(folder):
     assert check(folder)[1] == [("warning", "surplus-file", "d.nii.gz")]
 
 
-@pytest.mark.parametrize(("name", "severity"), [("d.nii.gz", "error"), ("d_0000.nii", "warning"), ("d.mha", "warning")])
+@pytest.mark.parametrize(
+    ("name", "severity"),
+    [("d.nii.gz", "error"), ("d_0000.nii", "warning"), ("d.mha", "warning"), ("d.nhdr", "warning")],
+)
 def test_images_named_otherwise_are_found(folder, name, severity):
     (folder / "images" / name).touch()
 

@@ -1,7 +1,8 @@
 import json
 from pathlib import Path
 
-from h2aseg_nnunet.petct.check.findings import Finding, Outcome, write_json
+from h2aseg_nnunet.petct.check.findings import KEYS, Finding, Outcome, is_check
+from h2aseg_nnunet.petct.files import write_json
 
 ROOT = Path("/data/Dataset701_Test")
 ERROR = Finding("error", "grid", f"{ROOT}/imagesTr/a_0001.nii.gz", "size (2, 2, 2)", "(3, 3, 3)", "Resample it.", "a")
@@ -35,9 +36,11 @@ def test_notes_are_counted_and_shown_on_request():
 
 
 def test_json_keeps_notes_apart_from_findings(tmp_path):
-    write_json(Outcome(ROOT, 3, [ERROR, WARNING, NOTE]), tmp_path / "new" / "check.json")
+    file = tmp_path / "new" / "check.json"
+    write_json(file, Outcome(ROOT, 3, [ERROR, WARNING, NOTE]).as_json())
 
-    content = json.loads((tmp_path / "new" / "check.json").read_text())
+    content = json.loads(file.read_text())
+    assert content.keys() == KEYS and is_check(file)
     assert [finding["check"] for finding in content["findings"]] == ["grid", "spacing"]
     assert [finding["check"] for finding in content["notes"]] == ["label-empty"]
     assert (content["cases"], content["errors"], content["warnings"]) == (3, 1, 1)
@@ -50,3 +53,9 @@ def test_json_keeps_notes_apart_from_findings(tmp_path):
         "remedy": "Resample it.",
         "case": "a",
     }
+
+
+def test_another_json_file_is_no_check(tmp_path):
+    for text in ('{"folder": ".", "cases": {}}', "[]", "{"):
+        (tmp_path / "other.json").write_text(text)
+        assert not is_check(tmp_path / "other.json")

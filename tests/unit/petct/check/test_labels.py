@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from h2aseg_nnunet.petct.check.labels import check_label
+from h2aseg_nnunet.petct.check import labels as labels_module
+from h2aseg_nnunet.petct.nnunet.dataset_json import Labels
+
+
+def check_label(voxels, values, ignore, file):
+    return labels_module.check_label(voxels, Labels(values, {}, ignore), file)
 
 
 @pytest.fixture
@@ -24,14 +29,24 @@ def test_an_undeclared_value_is_an_error_with_its_number_of_voxels(labels):
     assert present == set()
 
 
-@pytest.mark.parametrize("value", [0.5, np.nan, -1])
-def test_fractions_nan_and_negative_values_are_errors(labels, value):
-    labels = labels.astype(np.float32)
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [(0.5, "Threshold"), (1.0000001, "Round"), (-1.0, "ignore"), (3.0, "Declare")],
+)
+def test_other_values_are_errors_that_are_written_out_and_explained(labels, value, remedy):
+    labels = labels.astype(np.float64)
     labels[0, 0, 0] = value
 
     (finding,), _ = check_label(labels, (0, 1, 2), None, "label")
 
-    assert finding.check == "label-values" and f"label {value:g} in 1 voxels" == finding.found
+    assert finding.check == "label-values" and remedy in finding.remedy
+    assert finding.found == f"label {str(value).removesuffix('.0')} in 1 voxels"
+
+
+def test_a_black_and_white_picture_is_explained(labels):
+    (finding,), _ = check_label((labels > 0) * np.uint8(255), (0, 1), None, "label")
+
+    assert "store 1 instead of 255" in finding.remedy
 
 
 def test_the_ignore_label_is_declared_and_no_lesion(labels):
@@ -55,7 +70,15 @@ def test_a_lesion_of_one_voxel_is_a_warning_with_its_place(labels):
     assert finding.found.startswith("1 of 3 lesions") and "(x, y, z) = (7, 6, 0)" in finding.found
 
 
-def test_voxels_that_touch_at_a_corner_are_one_lesion(labels):
-    labels[3, 3, 3] = 1  # between the two cubes
+def test_a_voxel_that_touches_a_lesion_by_an_edge_belongs_to_it(labels):
+    labels[3, 3, 2] = 1
 
     assert check_label(labels, (0, 1, 2), None, "label")[0] == []
+
+
+def test_a_voxel_that_touches_a_lesion_by_a_corner_only_is_a_lesion_of_its_own_as_in_the_metrics(labels):
+    labels[3, 3, 3] = 1
+
+    (finding,), _ = check_label(labels, (0, 1, 2), None, "label")
+
+    assert finding.found.startswith("1 of 3 lesions")

@@ -5,12 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 
 from h2aseg_nnunet import cli
 from h2aseg_nnunet.demo import phantom
 from tests.locations import TEST_DATA
 
 STS = TEST_DATA / "sts"
+
+
+def reorient(file, axes):
+    SimpleITK.WriteImage(SimpleITK.DICOMOrient(SimpleITK.ReadImage(str(file)), axes), str(file))
 
 
 @pytest.fixture
@@ -52,7 +57,7 @@ def test_nan_in_a_case_is_an_error_that_names_it(dataset, capsys, value):
     assert cli.main(["check", "-d", "701", "-np", "1"]) == 1
 
     line, _ = capsys.readouterr().out.splitlines()
-    assert line.startswith("error: imagesTr/case_01_0001.nii.gz: has 1 values that are not finite")
+    assert line.startswith("error: imagesTr/case_01_0001.nii.gz: has 1 value that is not finite")
 
 
 @pytest.mark.parametrize("fault", ["truncate", "damage", "promise_more_slices"])
@@ -70,10 +75,8 @@ def test_a_corrupted_file_is_unreadable_and_the_other_files_are_still_checked(da
     assert {name for _, name, _ in findings} <= {"unreadable", "grid", "pet-unit"}
 
 
-@pytest.mark.parametrize("ending", [".nrrd", ".mha", ".nii"])
+@pytest.mark.parametrize("ending", [".nrrd", ".mha", ".nii", ".gipl"])
 def test_corrupted_files_of_other_formats_are_unreadable(dataset, check, ending):
-    import SimpleITK
-
     dataset.write_json(file_ending=ending)
     for file in [*dataset.root.glob("*/*.nii.gz")]:
         SimpleITK.WriteImage(SimpleITK.ReadImage(str(file)), str(file).replace(".nii.gz", ending))
@@ -192,6 +195,66 @@ def test_a_wrong_number_of_cases_is_found(dataset, check):
     assert check() == (1, [("error", "dataset-json", "dataset.json")])
 
 
+@pytest.mark.parametrize("also", ["stray", "surplus", "missing"])
+def test_a_wrong_number_of_cases_is_found_beside_other_findings(dataset, check, also):
+    dataset.write_json(numTraining=3)
+    if also == "stray":
+        (dataset.root / "imagesTr" / "old.nii").write_bytes(b"")
+    elif also == "surplus":
+        (dataset.root / "labelsTr" / "case_09.nii.gz").write_bytes(b"")
+    else:
+        dataset.image(0, 1).unlink()
+
+    code, findings = check()
+
+    assert code == 1 and ("error", "dataset-json", "dataset.json") in findings
+
+
+def test_cases_of_dangling_links_are_errors_in_training_and_inputs(dataset, check):
+    """Of git-annex without content, or of `convert --link` after the source moved: nnU-Net leaves the case out."""
+    for channel in (0, 1):
+        dataset.image(1, channel).unlink()
+        dataset.image(1, channel).symlink_to(dataset.root / "moved_away.nii.gz")
+    expected = [("error", "missing-file", f"case_01_000{channel}.nii.gz") for channel in (0, 1)]
+
+    assert check() == (1, expected)
+    assert check("-i", str(dataset.root / "imagesTr")) == (1, expected)
+
+
+def test_a_dangling_folder_of_test_images_is_an_error(dataset, check):
+    (dataset.root / "imagesTs").symlink_to(dataset.root / "moved_away")
+
+    assert check() == (1, [("error", "missing-file", "imagesTs")])
+
+
+def test_a_case_stored_with_other_axes_than_the_training_set_is_a_warning(dataset, check):
+    """The same patient in coronal slices: nnU-Net would see another image."""
+    for case in (2, 3):
+        dataset.write_case(case)
+    dataset.write_json(numTraining=4)
+    dataset.write_case(7, split="Ts")
+    for file in (*(dataset.image(1, channel) for channel in (0, 1)), dataset.label(1)):
+        reorient(file, "LSP")
+    for channel in (0, 1):
+        reorient(dataset.image(7, channel, "Ts"), "RAS")
+    expected = [("warning", "axes", "case_01_0000.nii.gz"), ("warning", "axes", "case_07_0000.nii.gz")]
+
+    assert check() == (0, expected)
+
+
+def test_inputs_are_compared_with_the_axes_of_the_models_training_set(dataset, check, tmp_path):
+    model = tmp_path / "model"
+    (model / "fold_0" / "validation").mkdir(parents=True)
+    (dataset.root / "dataset.json").rename(model / "dataset.json")
+    dataset.label(0).rename(model / "fold_0" / "validation" / "case_00.nii.gz")
+    reorient(model / "fold_0" / "validation" / "case_00.nii.gz", "LSP")
+    inputs = ("-i", str(dataset.root / "imagesTr"))
+
+    assert check(*inputs) == (0, [])  # alike among themselves
+    expected = [("warning", "axes", f"case_0{case}_0000.nii.gz") for case in (0, 1)]
+    assert check(*inputs, "--dataset-json", str(model / "dataset.json")) == (0, expected)
+
+
 def test_missing_files_do_not_make_the_number_of_cases_wrong_as_well(dataset, check):
     dataset.image(0, 1).unlink()
 
@@ -253,6 +316,22 @@ def test_json_into_a_file_leaves_the_lines_on_the_screen(dataset, capsys, tmp_pa
 
     assert capsys.readouterr().out == f"{dataset.root}: 2 cases, 0 errors, 0 warnings\n"
     assert json.loads((tmp_path / "check.json").read_text())["cases"] == 2
+
+
+def test_an_earlier_check_is_replaced_and_nothing_else(dataset, capsys, tmp_path):
+    ours, image, description = tmp_path / "check.json", dataset.image(0, 0), dataset.root / "dataset.json"
+    assert cli.main(["check", "-d", "701", "-np", "1", "--json", str(ours)]) == 0
+    dataset.write_json(numTraining=3)
+    assert cli.main(["check", "-d", "701", "-np", "1", "--json", str(ours)]) == 1
+    assert json.loads(ours.read_text())["errors"] == 1
+    capsys.readouterr()
+
+    for file in (image, description):
+        before = file.read_bytes()
+        assert cli.main(["check", "-d", "701", "-np", "1", "--json", str(file)]) == 1
+        assert file.read_bytes() == before
+        error = capsys.readouterr().err
+        assert f"{file} exists and is not the findings of an earlier check" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

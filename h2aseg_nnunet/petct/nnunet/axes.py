@@ -1,0 +1,60 @@
+"""The axes in which a training set is stored. nnU-Net ignores them: to it a coronal volume is another image."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.files import read_own_json
+from h2aseg_nnunet.petct.images.nifti import header_grid
+from h2aseg_nnunet.petct.images.reading import ending_of
+from h2aseg_nnunet.petct.nnunet.folders import find_raw_dataset
+
+LPS = "LPS"
+"""Left, posterior, superior: the directions in which x, y and z of a DICOM series of axial slices grow."""
+
+LOOKED_AT = 20
+"""Images of a training set whose headers are read: most are enough to tell the axes that most have."""
+
+
+def read_axes(file: Path) -> str | None:
+    """Read from a header where the axes run to, such as LPS; None if it cannot be read."""
+    try:
+        return header_grid(file).axes
+    except UserError:
+        return None
+
+
+def most_common(axes: Iterable[str]) -> str | None:
+    """Return the axes that most have; where two are equally common, LPS, else the first in the alphabet."""
+    counts = Counter(axes)
+    return min(counts, key=lambda name: (-counts[name], name != LPS, name), default=None)
+
+
+def axes_of_training_set(dataset_json: Path) -> str | None:
+    """Return the axes that most training images have; None if nothing tells them.
+
+    Args:
+        dataset_json: A raw dataset's, beside its imagesTr, or a trained model's. Beside the latter lie the predictions
+            of its validation cases, or plans.json names the raw dataset.
+    """
+    folder = dataset_json.parent
+    images = _images(folder.glob("imagesTr/*")) or _images(folder.glob("fold_*/validation/*"))
+    if not images and (raw := _raw_dataset(folder)):
+        images = _images(raw.glob("imagesTr/*"))
+    return most_common(axes for file in images if (axes := read_axes(file)))
+
+
+def _raw_dataset(model: Path) -> Path | None:
+    name = (read_own_json(model / "plans.json") or {}).get("dataset_name")
+    try:
+        return find_raw_dataset(str(name)) if name else None
+    except UserError:
+        return None
+
+
+def _images(files: Iterable[Path]) -> list[Path]:
+    return list(
+        itertools.islice((file for file in sorted(files) if ending_of(file.name) and file.is_file()), LOOKED_AT)
+    )
