@@ -42,7 +42,7 @@ class Difference(NamedTuple):
 
 
 def summarize(values: Sequence[float], seed: int = 0) -> dict[str, Any]:
-    """Mean and median of the values that are defined, and how many are not.
+    """Return mean and median of the values that are defined, and how many are not.
 
     Args:
         values: One value per case; NaN where undefined.
@@ -78,7 +78,7 @@ def interval(values: NDArray) -> list[float]:
 
 
 def case_means(runs: Sequence[Cases]) -> dict[str, float]:
-    """Mean of each case over the runs that predicted it; NaN where it is undefined in all of them."""
+    """Average each case over the runs that predicted it; NaN where it is undefined in all of them."""
     values: dict[str, list[float]] = {}
     for run in runs:
         for case, value in run.items():
@@ -88,13 +88,13 @@ def case_means(runs: Sequence[Cases]) -> dict[str, float]:
 
 
 def paired_differences(reference: Cases, other: Cases) -> dict[str, float]:
-    """Other minus reference of the cases in which both are defined."""
+    """Subtract reference from other in the cases in which both are defined."""
     differences = {case: other[case] - reference[case] for case in sorted(reference.keys() & other.keys())}
     return {case: value for case, value in differences.items() if not math.isnan(value)}
 
 
 def describe(differences: Sequence[float], seed: int = 0) -> Difference:
-    """Mean, interval and test of paired differences; NaN without any."""
+    """Return mean, interval and test of paired differences; NaN without any."""
     values = np.asarray(differences, np.float64)
     summary = summarize(differences, seed)
     return Difference(
@@ -109,7 +109,7 @@ def describe(differences: Sequence[float], seed: int = 0) -> Difference:
 
 
 def wilcoxon_p(differences: Sequence[float]) -> float:
-    """Two-sided Wilcoxon signed-rank test; equal cases are left out, 1 if all are equal, NaN without cases."""
+    """Return p of the two-sided signed-rank test; equal cases are left out, 1 if all are equal, NaN without cases."""
     values = np.asarray(differences, np.float64)
     if not len(values):
         return math.nan
@@ -118,7 +118,7 @@ def wilcoxon_p(differences: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction, in the order given; NaN stays NaN and is no test."""
+    """Correct p values by Holm's step-down method, in the order given; NaN stays NaN and is no test."""
     corrected = [math.nan] * len(p_values)
     tests = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
     largest = 0.0

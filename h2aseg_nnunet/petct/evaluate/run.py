@@ -83,7 +83,7 @@ def evaluate_folders(
         UserError: If settings, folders or files do not fit (all cases with a problem are named), MONAI is needed and
             not installed, or a process is killed.
     """
-    _check(settings, missing, num_processes)
+    _check(settings, missing, num_processes, seed)
     missing = missing or ("empty" if settings.protocol in HECKTOR else "error")
     pairing = pair_files(Path(reference_dir), Path(prediction_dir), None if pet_dir is None else Path(pet_dir))
     absent = pairing.missing_predictions
@@ -200,7 +200,7 @@ def _surface(arrays: CaseArrays, protocol: str, tolerance_mm: float) -> dict[str
     return values
 
 
-def _check(settings: MetricSettings, missing: str | None, num_processes: int) -> None:
+def _check(settings: MetricSettings, missing: str | None, num_processes: int, seed: int) -> None:
     """Refuse what would fail only after minutes."""
     if settings.protocol not in PROTOCOLS:
         raise UserError(f"metrics must be one of {', '.join(PROTOCOLS)}, not {settings.protocol!r}.")
@@ -208,14 +208,16 @@ def _check(settings: MetricSettings, missing: str | None, num_processes: int) ->
         raise UserError(f"missing must be one of {', '.join(MISSING)}, not {missing!r}.")
     if num_processes < 1:
         raise UserError(f"-np {num_processes}: 1 or more processes are expected.")
+    if seed < 0:
+        raise UserError(f"--seed {seed}: 0 or more is expected.")
     if settings.minimum_iou is not None:
         if settings.protocol != "lesion":
-            raise UserError(f"an IoU decides nothing for {settings.protocol}: leave it out, or choose lesion.")
+            raise UserError(f"--iou decides nothing for {settings.protocol}: leave it out, or choose --metrics lesion.")
         if not 0 < settings.minimum_iou <= 1:
-            raise UserError(f"the IoU must be above 0 and at most 1, not {settings.minimum_iou:g}.")
+            raise UserError(f"--iou {settings.minimum_iou:g}: a number above 0 and up to 1 is expected.")
     if settings.tolerance_mm is not None:
         if not 0 <= settings.tolerance_mm < math.inf:
-            raise UserError(f"the surface tolerance must be 0 mm or more, not {settings.tolerance_mm:g}.")
+            raise UserError(f"--surface {settings.tolerance_mm:g}: a tolerance of 0 mm or more is expected.")
         require_monai()
 
 

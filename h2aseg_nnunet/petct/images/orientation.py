@@ -8,7 +8,7 @@ from SimpleITK import Image
 from h2aseg_nnunet.petct.images.grids import Grid
 
 ALIGNED = 1e-4
-"""Largest deviation of a direction cosine for which an image counts as axis-aligned: 0.1 mm over a metre."""
+"""Largest deviation of a direction cosine for which an image counts as axis-aligned: 0.1 mm over a meter."""
 
 LPS = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 """Direction of an image whose axes run to the patient's left, back and head."""

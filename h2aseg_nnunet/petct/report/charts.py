@@ -8,21 +8,21 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from h2aseg_nnunet.petct import plots
 from h2aseg_nnunet.petct.report.html import case_url
 from h2aseg_nnunet.petct.report.summary import agreement, distribution
 
 FONTS = ["system-ui", "Helvetica", "Arial", "sans-serif"]
-POINTS = {"s": 24, "facecolor": "#0072B2", "edgecolor": "white", "linewidth": 0.5, "zorder": 3}
+POINTS = {"s": 24, "facecolor": plots.BLUE, "edgecolor": "white", "linewidth": 0.5, "zorder": 3}
 LINE = {"color": "#B34700", "linewidth": 1.5, "zorder": 4}
 LINEAR_UP_TO_ML = 1.0
 """Volume axes are logarithmic above: 0.5 ml and 500 ml both have their place there, and so has 0."""
 
 
 def strip_chart(values: Sequence[float], cases: Sequence[str], name: str, label: str, is_volume: bool) -> str:
-    """All values of a measure on one line, with the median and the range between the quartiles."""
+    """Draw all values of a measure on one line, with the median and the range between the quartiles."""
     figure, axes = _figure(4.2, 1.5)
     middle = distribution(values)
     if middle:
@@ -39,7 +39,7 @@ def strip_chart(values: Sequence[float], cases: Sequence[str], name: str, label:
 
 
 def scatter_chart(reference_ml: Sequence[float], predicted_ml: Sequence[float], cases: Sequence[str], name: str) -> str:
-    """Predicted over reference volume, with the line of identity."""
+    """Draw predicted over reference volume, with the line of identity."""
     figure, axes = _figure(4.2, 3.6)
     largest = max([*reference_ml, *predicted_ml])
     _volume_scale(axes, [largest], x=True, y=True)
@@ -52,7 +52,7 @@ def scatter_chart(reference_ml: Sequence[float], predicted_ml: Sequence[float], 
 def bland_altman_chart(
     reference_ml: Sequence[float], predicted_ml: Sequence[float], cases: Sequence[str], name: str
 ) -> str:
-    """Difference of the volumes over their mean, with bias and limits of agreement."""
+    """Draw the difference of the volumes over their mean, with bias and limits of agreement."""
     figure, axes = _figure(4.2, 3.6)
     mean_ml, difference_ml = np.add(reference_ml, predicted_ml) / 2, np.subtract(predicted_ml, reference_ml)
     _volume_scale(axes, mean_ml, x=True)
@@ -68,8 +68,7 @@ def bland_altman_chart(
 
 
 def _figure(width_inches: float, height_inches: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
-    FigureCanvasSVG(figure)  # not pyplot: no display needed, no global state left behind
+    figure = plots.figure(width_inches, height_inches)
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
@@ -88,7 +87,7 @@ def _volume_scale(axes: Axes, volumes_ml: Sequence[float], x: bool = False, y: b
 
 
 def _opacity(cases: Sequence[str]) -> float:
-    """Hundreds of points would hide each other."""
+    """Choose an opacity at which hundreds of points do not hide each other."""
     return max(0.25, min(0.8, 60 / len(cases))) if cases else 1.0
 
 
@@ -97,12 +96,12 @@ def _urls(cases: Sequence[str]) -> list[str]:
 
 
 def _svg(figure: Figure, cases: Sequence[str], name: str) -> str:
-    """The figure as an element of an HTML page, where it shares names and styles with everything else.
+    """Make the figure an element of an HTML page, where it shares names and styles with everything else.
 
     Args:
-        figure: With links to cases.
-        cases: What the links are called; the keyboard passes over them, since the table has the same links.
-        name: Sets the identifiers apart from those of the page's other charts.
+        figure: A chart with links to cases.
+        cases: Names of the links; the keyboard passes over them, since the table has the same links.
+        name: A name that sets the identifiers apart from those of the page's other charts.
     """
     buffer = io.StringIO()
     settings = {"svg.fonttype": "none", "svg.hashsalt": name, "font.family": FONTS}
@@ -125,5 +124,5 @@ def _svg(figure: Figure, cases: Sequence[str], name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """Without XML namespace: HTML knows SVG."""
+    """Remove the XML namespace: HTML knows SVG."""
     return name.rpartition("}")[2]

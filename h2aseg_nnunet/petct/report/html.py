@@ -38,30 +38,30 @@ def _environment() -> jinja2.Environment:
 
 
 def decimals(value: float | None, digits: int) -> str:
-    """A number for readers, or a dash where there is none."""
+    """Format a number for readers; a dash where there is none."""
     return UNDEFINED if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def volume(value: float | None) -> str:
-    """Three digits, from 1 ml on."""
+    """Format a volume with three digits, from 1 ml on."""
     return decimals(value, 0 if value is None or value >= 100 else 1 if value >= 10 else 2)
 
 
 def percent(share: float | None) -> str:
-    """Rounded towards the middle: 0 % is nothing and 100 % is all."""
+    """Format a share, rounded towards the middle: 0 % is nothing and 100 % is all."""
     if share is None:
         return UNDEFINED
     return f"{math.ceil(100 * share) if share < 0.5 else math.floor(100 * share)} %"
 
 
 def position(point_mm: tuple[float, float, float]) -> str:
-    """Letters instead of signs, which tools define differently: (-34, 12, 880) is R 34, P 12, S 880."""
+    """Format a position with letters, since tools define signs differently: (-34, 12, 880) is R 34, P 12, S 880."""
     left, posterior, superior = point_mm
     return f"{_toward('LR', left)}, {_toward('PA', posterior)}, {height(superior)}"
 
 
 def height(superior_mm: float) -> str:
-    """Where an axial slice is."""
+    """Format the position of an axial slice."""
     return _toward("SI", superior_mm)
 
 
@@ -71,5 +71,5 @@ def _toward(letters: str, value_mm: float) -> str:
 
 
 def case_url(case: str, ending: str = ".html") -> str:
-    """From the overview to a file of the case."""
+    """Return the link from the overview to a file of the case."""
     return f"cases/{quote(case, safe='')}{ending}"

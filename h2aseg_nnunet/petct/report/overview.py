@@ -29,15 +29,15 @@ class Volumes(NamedTuple):
     bland_altman: str
 
 
-class Section(NamedTuple):
+class CohortSection(NamedTuple):
     """One class over the cohort.
 
     Attributes:
-        name: Of the class.
-        rows: Its cases, the worst first.
-        compared: Those with a reference.
-        figures: Of the compared cases, or of all if none is.
-        volumes: Of the compared cases.
+        name: Name of the class.
+        rows: The cases, the worst first.
+        compared: The cases with a reference.
+        figures: Figures of the compared cases, or of all if none is.
+        volumes: Volumes of the compared cases.
     """
 
     name: str
@@ -48,19 +48,19 @@ class Section(NamedTuple):
 
 
 def overview(records: Sequence[Mapping], notes: Mapping[str, Sequence[str]], **texts: object) -> str:
-    """The page.
+    """Make the page.
 
     Args:
         records: What `write_case` left of each case, all with the same classes.
         notes: Names of cases by what is to be said of them.
-        texts: For the template: `title`, `folders` and `version`.
+        texts: What else the template needs: `folders` and `version`.
     """
     sections = [_section(name, records) for name in records[0]["classes"]] if records else []
     return render("overview.html", sections=sections, notes=notes, worst=WORST, **texts)
 
 
 def worst_case_names(records: Sequence[Mapping]) -> list[str]:
-    """The order in which case pages follow each other: that of the first class."""
+    """Return the order in which case pages follow each other: that of the first class."""
     return [row.case for row in _section_rows(next(iter(records[0]["classes"])), records)] if records else []
 
 
@@ -68,7 +68,7 @@ def _section_rows(name: str, records: Sequence[Mapping]) -> list[Row]:
     return worst_first(Row(record["case"], Measures(**record["classes"][name])) for record in records)
 
 
-def _section(name: str, records: Sequence[Mapping]) -> Section:
+def _section(name: str, records: Sequence[Mapping]) -> CohortSection:
     rows = _section_rows(name, records)
     compared = [row for row in rows if row.compared]
     if not compared:
@@ -77,13 +77,13 @@ def _section(name: str, records: Sequence[Mapping]) -> Section:
             _figures(rows, name, "tlg", "Total lesion glycolysis (SUV \N{MULTIPLICATION SIGN} ml)", 0),
             _figures(rows, name, "lesions", "Predicted lesions", 1),
         ]
-        return Section(name, rows, compared, figures, None)
+        return CohortSection(name, rows, compared, figures, None)
     figures = [
         _figures(compared, name, "dice", "Dice", 3),
         _figures(compared, name, "false_positive_volume_ml", "False-positive volume (ml)", 2),
         _figures(compared, name, "false_negative_volume_ml", "False-negative volume (ml)", 2),
     ]
-    return Section(name, rows, compared, figures, _volumes(compared, name))
+    return CohortSection(name, rows, compared, figures, _volumes(compared, name))
 
 
 def _figures(rows: Sequence[Row], name: str, key: str, label: str, digits: int) -> Figures:

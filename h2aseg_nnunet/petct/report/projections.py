@@ -27,13 +27,13 @@ LOOK = {CORONAL: "Coronal MIP, seen from the front", SAGITTAL: "Sagittal MIP, se
 
 
 def projections(patient: Patient, marked: Marked, named: Sequence[Spot], max_suv: float, alt: str) -> list[Panel]:
-    """Both projections, at one scale.
+    """Draw both projections, at one scale.
 
     Args:
-        patient: PET and spacing.
+        patient: The patient, with PET and spacing.
         marked: The class whose outlines are drawn.
         named: Lesions that get their names.
-        max_suv: Black from there on.
+        max_suv: SUV from which on PET is black.
         alt: What is seen, for those who do not see it.
     """
     scale = min(units_per_mm(patient, view, LARGEST) for view in LOOK)
@@ -43,7 +43,7 @@ def projections(patient: Patient, marked: Marked, named: Sequence[Spot], max_suv
 
 
 def units_per_mm(patient: Patient, view: View, largest: tuple[float, float]) -> float:
-    """The scale at which a projection just fits."""
+    """Return the scale at which a projection just fits."""
     shape = np.delete(patient.suv.shape, view.axis)
     return float(np.min(largest / (shape * pixel_size_mm(patient.spacing_mm, view))))
 
@@ -51,7 +51,7 @@ def units_per_mm(patient: Patient, view: View, largest: tuple[float, float]) -> 
 def projection(
     patient: Patient, marked: Marked, named: Sequence[Spot], max_suv: float, view: View, scale: float, alt: str
 ) -> Panel:
-    """One projection, at `scale` units per millimetre."""
+    """Draw one projection, at `scale` units per millimeter."""
     pixels = pet_gray(maximum_projection(patient.suv, view), max_suv)
     pixel_height, pixel_width = (size * scale for size in pixel_size_mm(patient.spacing_mm, view))
     height, width = pixels.shape[0] * pixel_height, pixels.shape[1] * pixel_width
@@ -73,7 +73,7 @@ def projection(
 
 
 def thumbnail(patient: Patient, max_suv: float) -> Panel:
-    """A small coronal projection with the outlines of all classes."""
+    """Draw a small coronal projection with the outlines of all classes."""
     outlines = np.bitwise_or.reduce([marked.outlines for marked in patient.classes])
     scale = units_per_mm(patient, CORONAL, THUMBNAIL)
     return projection(patient, Marked([], outlines), [], max_suv, CORONAL, scale, alt="")

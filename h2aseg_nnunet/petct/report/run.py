@@ -79,7 +79,7 @@ def make_report(
     mask_values = _mask_values(dataset, file, None if dataset_json else references)
     cohort = find_cases(images, predictions, references, dataset)
     folders = {"images": str(images.resolve()), "predictions": str(predictions.resolve())}
-    OutputFolder(output, "report.json", "a report").claim(folders)
+    OutputFolder(output, "report.json", "a report", keys=tuple(folders)).claim(folders)
     jobs = [_job(files, mask_values, settings, output / "cases") for files in cohort.cases]
     _remove_others(output / "cases", {job.files.name for job in jobs})
     problems = _draw(jobs, num_processes)

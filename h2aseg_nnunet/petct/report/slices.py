@@ -12,11 +12,11 @@ from h2aseg_nnunet.petct.report.panel import Frame, Panel, draw_outlines, scale_
 from h2aseg_nnunet.petct.report.patient import Marked, Patient, Spot
 
 PANEL_HEIGHT = 300.0
-"""In CSS pixels."""
+"""Height of a panel in CSS pixels."""
 
 CLOSE_UP_MM = 140.0
 SURROUNDINGS_MM = 30.0
-"""Around a lesion whose close-up needs to be larger."""
+"""Margin around a lesion whose close-up needs to be larger."""
 
 CLOSE_TO_WHOLE = 0.7
 """A close-up that would show this share of the slice's height and width shows all of it."""
@@ -27,7 +27,7 @@ class SliceRow(NamedTuple):
 
     Attributes:
         lesion: The lesion.
-        height_mm: Of the slice, towards the head, in the scanner's coordinates.
+        height_mm: Position of the slice in the scanner's coordinates, which grow towards the head.
         panels: The whole slice, and close-ups of the region framed in it.
     """
 
@@ -45,7 +45,7 @@ class _Plane(NamedTuple):
 
 
 def slice_row(patient: Patient, marked: Marked, spot: Spot, max_suv: float) -> SliceRow:
-    """The panels of one lesion."""
+    """Draw the panels of one lesion."""
     z = spot.box[0].start + int(spot.mask.sum(axis=(1, 2)).argmax())
     slice_ = _Plane(patient.ct_hu[z], patient.suv[z], marked.outlines[z])
     spacing_mm = pixel_size_mm(patient.spacing_mm, AXIAL)
@@ -66,7 +66,7 @@ def slice_row(patient: Patient, marked: Marked, spot: Spot, max_suv: float) -> S
 
 
 def close_up(box: Box, shape: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Box:
-    """The square around a lesion's box, in rows and columns, as far as the slice reaches.
+    """Return the square around a lesion's box, in rows and columns, as far as the slice reaches.
 
     It is the whole slice where little would be left out.
     """
@@ -77,8 +77,8 @@ def close_up(box: Box, shape: tuple[int, ...], spacing_mm: tuple[float, ...]) ->
     window = []
     for part, pixels, size_mm in zip(box, shape, spacing_mm, strict=True):
         length = min(pixels, round(side_mm / size_mm))
-        centred = round((part.start + part.stop - length) / 2)
-        start = min(max(centred, 0), pixels - length)
+        centered = round((part.start + part.stop - length) / 2)
+        start = min(max(centered, 0), pixels - length)
         window.append(slice(start, start + length))
     return tuple(window)
 

@@ -16,11 +16,12 @@ class Row(NamedTuple):
 
     @property
     def compared(self) -> bool:
+        """Whether the case has a reference."""
         return self.measures.reference_volume_ml is not None
 
 
 class Distribution(NamedTuple):
-    """Of the cases for which a measure is defined."""
+    """Number, mean, median and quartiles of the cases for which a measure is defined."""
 
     defined: int
     mean: float
@@ -38,7 +39,7 @@ class Agreement(NamedTuple):
 
 
 def worst_first(rows: Iterable[Row]) -> list[Row]:
-    """By Dice, then by the volume of missed and false lesions.
+    """Sort cases by Dice, then by the volume of missed and false lesions.
 
     A lesion-free case has no Dice: it ranks as 0 if anything is predicted, else as 1. Cases without reference come
     last, the largest predicted volume first.
@@ -56,7 +57,7 @@ def _badness(row: Row) -> tuple[float, float, str]:
 
 
 def distribution(values: Iterable[float | None]) -> Distribution | None:
-    """None if no value is defined."""
+    """Summarize the values that are defined; None if there is none."""
     defined = [value for value in values if value is not None]
     if not defined:
         return None
@@ -65,7 +66,7 @@ def distribution(values: Iterable[float | None]) -> Distribution | None:
 
 
 def agreement(reference_ml: Sequence[float], predicted_ml: Sequence[float]) -> Agreement | None:
-    """Mean difference, and the range in which 95 % of normally distributed differences lie; None below two cases.
+    """Return the mean difference and the range of 95 % of normally distributed differences; None below two cases.
 
     Reference:
         Bland and Altman, Lancet 1986; 327: 307-310.

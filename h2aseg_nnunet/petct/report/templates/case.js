@@ -1,4 +1,4 @@
-// Links to the neighbours in the overview's order, which order.js names; without it the page is complete but for them.
+// Links to the neighbors in the overview's order, which order.js names; without it the page is complete but for them.
 if (typeof CASES !== "undefined") {
   const here = CASES.indexOf(document.body.dataset.case);
   for (const [id, step] of [["previous", -1], ["next", 1]]) {

@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import math
 import os
 import shutil
 
@@ -220,8 +221,12 @@ def test_the_names_of_cases_do_not_change_their_figures(folders, tmp_path):
     [
         (MetricSettings("autopet9"), {}, "autopet9"),
         (MetricSettings("autopet", minimum_iou=0.5), {}, "decides nothing for autopet"),
-        (MetricSettings("lesion", minimum_iou=50), {}, "at most 1, not 50"),
-        (MetricSettings("autopet", tolerance_mm=-1), {}, "0 mm or more, not -1"),
+        (MetricSettings("lesion", minimum_iou=50), {}, "--iou 50: a number above 0 and up to 1"),
+        (MetricSettings("lesion", minimum_iou=math.nan), {}, "--iou nan: a number above 0"),
+        (MetricSettings("autopet", tolerance_mm=-1), {}, "--surface -1: a tolerance of 0 mm or more"),
+        (MetricSettings("autopet", tolerance_mm=math.nan), {}, "--surface nan"),
+        (MetricSettings("autopet", tolerance_mm=math.inf), {}, "--surface inf"),
+        (MetricSettings("autopet"), {"seed": -1}, "--seed -1: 0 or more"),
         (MetricSettings("autopet"), {"missing": "ignore"}, "error, empty, skip, not 'ignore'"),
         (MetricSettings("autopet"), {"num_processes": 0}, "-np 0: 1 or more"),
     ],
@@ -229,3 +234,141 @@ def test_the_names_of_cases_do_not_change_their_figures(folders, tmp_path):
 def test_settings_that_do_not_fit_are_refused(folders, settings, options, words):
     with pytest.raises(ValueError, match=words):
         evaluate_folders(*folders, settings, **options)
+
+
+def describe(folder, labels):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+
+
+TUMOR, WITH_IGNORE = {"background": 0, "tumor": 1}, {"background": 0, "tumor": 1, "ignore": 2}
+
+
+@pytest.fixture
+def half_judged(tmp_path, write):
+    """One case of voxels of 1 ml, of which the last four are not judged: one false and one missed voxel are."""
+    references, predictions = tmp_path / "dataset" / "labelsTr", tmp_path / "predictions"
+    write(references / "case.nii.gz", bar(1, 1, 0, 0, 0, 1, 0, 2, 2, 2, 2), (10.0, 10.0, 10.0))
+    write(predictions / "case.nii.gz", bar(1, 1, 0, 1, 0, 0, 0, 0, 1, 0, 1), (10.0, 10.0, 10.0))
+    return references, predictions
+
+
+JUDGED = {
+    "autopet": {"dice": 4 / 6, "false_positive_volume_ml": 1, "false_negative_volume_ml": 1},
+    "autopet2": {"dice": 4 / 6, "false_positive_volume_ml": 1, "false_negative_volume_ml": 1},
+    "lesion": {
+        "sensitivity": 1 / 2,
+        "precision": 1 / 2,
+        "F1": 1 / 2,
+        "reference_lesions": 2,
+        "found_lesions": 1,
+        "predicted_lesions": 2,
+        "true_lesions": 1,
+    },
+}
+
+
+@pytest.mark.parametrize("protocol", JUDGED)
+@pytest.mark.parametrize("place", ["dataset", "dataset/labelsTr", "predictions"])
+def test_voxels_that_nobody_judged_are_left_out(half_judged, tmp_path, protocol, place):
+    describe(tmp_path / place, WITH_IGNORE)
+
+    evaluation = evaluate_folders(*half_judged, MetricSettings(protocol))
+
+    assert evaluation.cases["case"] == pytest.approx(JUDGED[protocol])
+    assert evaluation.aggregate["ignore_label"] == 2
+    assert evaluation.aggregate["unjudged_cases"] == ["case"]
+
+
+def test_a_named_dataset_json_declares_the_ignore_label(half_judged, tmp_path):
+    describe(tmp_path / "elsewhere", WITH_IGNORE)
+
+    evaluation = evaluate_folders(
+        *half_judged, MetricSettings("autopet"), dataset_json=tmp_path / "elsewhere" / "dataset.json"
+    )
+
+    assert evaluation.cases["case"] == pytest.approx(JUDGED["autopet"])
+
+
+def test_uptake_is_that_of_judged_voxels(half_judged, tmp_path, write):
+    describe(tmp_path / "dataset", WITH_IGNORE)
+    suv = np.arange(1, 12, dtype=np.float32).reshape(1, 1, 11)
+    write(tmp_path / "suv" / "case.nii.gz", suv, (10.0, 10.0, 10.0))
+
+    case = evaluate_folders(*half_judged, MetricSettings("autopet"), pet_dir=tmp_path / "suv").cases["case"]
+
+    assert (case["tmtv_ml_reference"], case["tlg_reference"], case["suv_max_reference"]) == (3, 1 + 2 + 6, 6)
+    assert (case["tmtv_ml_prediction"], case["tlg_prediction"], case["suv_max_prediction"]) == (3, 1 + 2 + 4, 4)
+
+
+def test_hecktor_leaves_out_what_nobody_judged(tmp_path, write):
+    references, predictions = tmp_path / "labelsTr", tmp_path / "predictions"
+    describe(references, {"background": 0, "GTVp": 1, "GTVn": 2, "ignore": 3})
+    write(references / "case.nii.gz", bar(1, 1, 2, 3, 3))
+    write(predictions / "case.nii.gz", bar(1, 0, 2, 2, 1))
+
+    evaluation = evaluate_folders(references, predictions, MetricSettings("hecktor22"))
+
+    assert evaluation.aggregate["aggregated_dice"] == pytest.approx({"GTVp": 2 / 3, "GTVn": 1, "mean": 5 / 6})
+
+
+def test_an_ignore_label_that_is_a_label_of_hecktor_is_refused(half_judged, tmp_path):
+    describe(tmp_path / "dataset", WITH_IGNORE)
+
+    with pytest.raises(UserError, match=r"dataset\.json declares 2 as ignore label, but HECKTOR's labels are .*GTVn"):
+        evaluate_folders(*half_judged, MetricSettings("hecktor22"))
+
+
+@needs_monai
+def test_distances_are_refused_where_nobody_judged(half_judged, tmp_path):
+    describe(tmp_path / "dataset", WITH_IGNORE)
+
+    with pytest.raises(UserError, match=r"labelsTr/case\.nii\.gz has 4 voxels of the ignore label.*--surface"):
+        evaluate_folders(*half_judged, MetricSettings("autopet", tolerance_mm=2))
+
+
+@needs_monai
+def test_distances_are_measured_where_all_is_judged(folders):
+    describe(folders[0], WITH_IGNORE)
+
+    assert "hd95_mm" in evaluate_folders(*folders, MetricSettings("autopet", tolerance_mm=2)).cases["half"]
+
+
+@pytest.mark.parametrize("protocol", ["autopet", "autopet2", "lesion"])
+@pytest.mark.parametrize("kind", [0, 1], ids=["reference", "prediction"])
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [(bar(0, 1, 2, 0), "2 in 1 voxels; .* declares 0, 1"), (bar(0, 255, 255, 0), "Store 1 instead of 255")],
+    ids=["another class", "255"],
+)
+def test_values_that_are_not_declared_are_refused(folders, write, protocol, kind, mask, words):
+    describe(folders[1], TUMOR)
+    write(folders[kind] / "half.nii.gz", mask, (10.0, 10.0, 10.0))
+
+    with pytest.raises(UserError, match=rf"{folders[kind].name}/half\.nii\.gz holds .*{words}"):
+        evaluate_folders(*folders, MetricSettings(protocol))
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["reference", "prediction"])
+def test_minus_one_is_no_tumor(folders, write, kind):
+    write(folders[kind] / "half.nii.gz", np.array([[[-1, 1, 0, 0]]], np.int16), (10.0, 10.0, 10.0))
+
+    with pytest.raises(UserError, match=r"half\.nii\.gz holds the value -1 in 1 voxels"):
+        evaluate_folders(*folders, MetricSettings("autopet"))
+
+
+def test_each_folder_is_read_by_its_own_description(half_judged, tmp_path, write):
+    """The model tells two classes apart, the references know one and an ignore label: both use the value 2."""
+    describe(tmp_path / "dataset", WITH_IGNORE)
+    describe(half_judged[1], {"background": 0, "tumor": 1, "node": 2})
+    write(half_judged[1] / "case.nii.gz", bar(2, 1, 0, 1, 0, 0, 0, 2, 1, 2, 1), (10.0, 10.0, 10.0))
+
+    assert evaluate_folders(*half_judged, MetricSettings("autopet")).cases["case"] == pytest.approx(JUDGED["autopet"])
+
+
+def test_what_counts_as_tumor_without_a_declaration_is_said(folders, write):
+    assert "undeclared_values_up_to" not in evaluate_folders(*folders, MetricSettings("autopet")).aggregate
+
+    write(folders[0] / "half.nii.gz", bar(1, 3, 0, 0), (10.0, 10.0, 10.0))
+
+    assert evaluate_folders(*folders, MetricSettings("autopet")).aggregate["undeclared_values_up_to"] == 3

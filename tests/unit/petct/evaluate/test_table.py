@@ -61,6 +61,15 @@ def test_missing_and_extra_predictions_are_said(fate, words):
     assert "Without reference, left out: 1 (d)." in text
 
 
+def test_what_was_left_out_or_not_declared_is_said():
+    unjudged = {"ignore_label": 2, "unjudged_cases": ["a", "b"]}
+
+    assert "Not judged (ignore label 2)" in to_text(Evaluation(CASES, EVALUATION.aggregate | unjudged))
+    assert "voxels of 2 cases (a, b)." in to_text(Evaluation(CASES, EVALUATION.aggregate | unjudged))
+    undeclared = to_text(Evaluation(CASES, EVALUATION.aggregate | {"undeclared_values_up_to": 3}))
+    assert "every value but 0, up to 3, counts as tumor" in undeclared
+
+
 def test_an_earlier_evaluation_may_be_replaced(tmp_path):
     write_json(EVALUATION, tmp_path / "a.json")
     write_csv(EVALUATION, tmp_path / "a.csv")

@@ -48,7 +48,7 @@ def test_flipped_and_permuted_files_show_the_same_patient(orientation):
 
 
 def test_a_lesion_between_the_voxels_of_a_resampled_oblique_image_stays_visible():
-    """Of many single voxels, nearest neighbour loses some."""
+    """Of many single voxels, nearest neighbor loses some."""
 
     def oblique(image):
         image.SetDirection(SimpleITK.Euler3DTransform((0.0, 0.0, 0.0), 0.4, 0.3, 0.5).GetMatrix())

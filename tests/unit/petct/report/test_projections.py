@@ -58,7 +58,7 @@ def test_hot_voxel_is_black_at_the_point_where_it_lies(patient):
     assert (pixels(coronal) == 255).sum() == 40 * 50 - 1
 
 
-def test_outline_surrounds_the_voxel_in_millimetres(patient):
+def test_outline_surrounds_the_voxel_in_millimeters(patient):
     coronal, sagittal = drawn(patient)
     scale = coronal.height / (40 * 5)
 

@@ -137,6 +137,81 @@ def test_what_nobody_judged_counts_for_nothing(folders):
     assert list(record) == ["tumor"] and record["tumor"]["false"] == 0
 
 
+@pytest.mark.parametrize("kind", ["reference", "prediction"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda mask: mask.astype(np.uint16) * 255, "holds the value 255 in"),
+        (lambda mask: mask * 2, "holds the value 2 in"),
+        (lambda mask: mask.astype(np.int16) - (mask == 0), "holds the value -1 in"),
+        (lambda mask: mask.astype(np.float32) * 0.6, "holds the value 0.6 in"),
+        (lambda mask: mask.astype(np.float32) * 1.0000001, "holds the value 1.0000001 in"),
+    ],
+    ids=["255", "another class", "-1", "probabilities", "rounding"],
+)
+def test_a_mask_with_undeclared_values_is_refused_by_name(folders, capsys, kind, change, words):
+    folders.add("good")
+    bad = folders.add("bad", **{kind: change(arrays()[kind])})[kind]
+
+    assert run(folders.with_references()) == 1
+
+    page = Page(folders.output / "index.html")
+    assert f"{bad} {words}" in page.visible() and "declares 0, 1" in page.visible()
+    assert "cases/good.html" in page.links() and "cases/bad.html" not in page.links()
+
+
+def test_references_may_declare_an_ignore_label_of_their_own(folders):
+    labels = arrays()["reference"].copy()
+    labels[FALSE] = 2
+    folders.add("case", reference=labels)
+    folders.describe({"background": 0, "tumor": 1, "ignore": 2}, folders.references)
+
+    assert run(folders.with_references()) == 0
+
+    assert json.loads((folders.output / "cases" / "case.json").read_text())["classes"]["tumor"]["false"] == 0
+
+
+def test_a_label_that_one_description_ignores_and_the_other_shows_is_refused(folders, capsys):
+    folders.add("case")
+    folders.describe({"background": 0, "tumor": 1, "node": 2})
+    folders.describe({"background": 0, "tumor": 1, "ignore": 2}, folders.references)
+
+    assert run(folders.with_references()) == 1
+
+    assert "labelsTs/dataset.json declares 2 as ignore label" in capsys.readouterr().err.splitlines()[-1]
+    assert run(folders.with_references("--dataset-json", str(folders.predictions / "dataset.json"))) == 0
+
+
+def test_classes_are_needed(folders, capsys):
+    folders.add("case")
+    folders.describe({"background": 0})
+
+    assert run(folders.with_references()) == 1
+
+    assert "dataset.json names no class beside the background" in capsys.readouterr().err
+
+
+def test_a_description_is_needed(folders, capsys):
+    folders.add("case")
+    (folders.predictions / "dataset.json").rename(folders.predictions / "other.json")
+
+    assert run(folders.with_references()) == 1
+
+    assert "name the file with --dataset-json" in capsys.readouterr().err
+    assert run(folders.with_references("--dataset-json", str(folders.predictions / "other.json"))) == 0
+
+
+def test_foreign_files_among_the_pages_are_left_alone(folders):
+    folders.add("case")
+    run(folders.with_references())
+    notes = folders.output / "cases" / "notes.json"
+    notes.write_text('{"mine": 1}')
+
+    assert run(folders.with_references()) == 0
+
+    assert notes.read_text() == '{"mine": 1}'
+
+
 @pytest.mark.parametrize("empty", [("reference",), ("prediction",), ("reference", "prediction")])
 def test_empty_masks(folders, empty):
     folders.add("case", **{kind: np.zeros(SHAPE, np.uint8) for kind in empty})
@@ -285,7 +360,9 @@ def test_report_on_other_predictions_is_left_alone(folders, tmp_path, capsys):
     assert (folders.output / "index.html").read_text() == before
 
 
-@pytest.mark.parametrize("options", [("--max-suv", "0"), ("--num-lesions", "-1"), ("-np", "0")])
+@pytest.mark.parametrize(
+    "options", [("--max-suv", "0"), ("--max-suv", "nan"), ("--max-suv", "inf"), ("--num-lesions", "-1"), ("-np", "0")]
+)
 def test_impossible_settings_are_refused(folders, capsys, options):
     folders.add("case")
 
