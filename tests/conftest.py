@@ -4,7 +4,6 @@ from copy import deepcopy
 import pytest
 import torch
 
-from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg
 from tests.locations import TEST_DATA
 from tests.plans import DATASET_JSON, PLANS
 
@@ -29,6 +28,8 @@ def plans():
 @pytest.fixture
 def make_trainer(plans, tmp_path, monkeypatch):
     """Makes trainers of `plans`, which a test may change first."""
+    from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg  # most tests need no network
+
     for folder in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         monkeypatch.setenv(folder, str(tmp_path / folder))
 
