@@ -1,10 +1,15 @@
 """The AutoPET challenges' data: the NIfTI release of I and II, and the nnU-Net-like release of III and later."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
-from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.convert.plan import Case, Plan, source_folder
-from h2aseg_nnunet.petct.files import read_json
+from h2aseg_nnunet.errors import UserError, listing
+from h2aseg_nnunet.petct.convert.plan import Case, Plan, is_found, source_folder
+from h2aseg_nnunet.petct.convert.splits import NUM_FOLDS, read_folds
+
+CHALLENGE_NAME = re.compile(r"(?P<patient>(?P<tracer>fdg|psma)_[^_]+)_.")
+"""`fdg_0168f65af8_04-04-2003-NA-PET-CT ...`: tracer, patient, study."""
 
 LABELS = ("tumor",)
 FDG = "Gatidis and Küstner, FDG-PET-CT-Lesions, DOI 10.7937/gkr0-xv29"
@@ -35,7 +40,7 @@ def _plan_release(source: Path, studies: list[Path]) -> Plan:
     for study in studies:
         ct, pet, label = (study / f"{name}.nii.gz" for name in ("CTres", "SUV", "SEG"))
         name = f"{study.parent.name}_{study.name}"  # nnU-Net's own converter calls the cases so, too
-        missing = [file.name for file in (ct, pet, label) if not file.exists()]
+        missing = [file.name for file in (ct, pet, label) if not is_found(file)]
         if missing:
             refused[name] = f"{study} lacks {', '.join(missing)}."
         else:
@@ -58,13 +63,13 @@ def _plan_challenge_three(source: Path) -> Plan:
         for name in sorted(names):
             ct, pet, label = images / f"{name}_0000.nii.gz", images / f"{name}_0001.nii.gz", labels / f"{name}.nii.gz"
             needed = (ct, pet, label) if training else (ct, pet)
-            missing = [str(file.relative_to(source)) for file in needed if not file.exists()]
+            missing = [str(file.relative_to(source)) for file in needed if not is_found(file)]
             if missing:
                 refused[name] = f"{source} lacks {', '.join(missing)}."
                 continue
-            tracer, patient = _tracer_and_patient(name)
-            cases.append(Case(name, patient, ct, pet, label if label.exists() else None, training, stratum=tracer))
+            cases.append(Case(name, name, ct, pet, label if is_found(label) else None, training))
     folds = source / "splits_final.json"
+    cases, notes = _name_patients(cases)
     return Plan(
         "AutoPETIII",
         "AutoPET III nnU-Net layout",
@@ -72,13 +77,38 @@ def _plan_challenge_three(source: Path) -> Plan:
         LABELS,
         tuple(cases),
         refused,
-        folds=read_json(folds) if folds.is_file() else None,
+        folds=read_folds(folds) if folds.is_file() else None,
         one_grid=True,
         reference=f"{FDG}; {PSMA}",
+        notes=tuple(notes),
     )
 
 
-def _tracer_and_patient(name: str) -> tuple[str, str]:
-    """`fdg_0168f65af8_04-04-2003-NA-PET-CT ...` -> fdg, fdg_0168f65af8."""
-    parts = name.split("_")
-    return (parts[0], "_".join(parts[:2])) if len(parts) > 2 else ("", name)
+def _name_patients(cases: list[Case]) -> tuple[list[Case], list[str]]:
+    """Set tracer and patient by the challenge's names, guess them for others; and what a user should know of that."""
+    own = [case.name for case in cases if case.training and not CHALLENGE_NAME.match(case.name)]
+    guessed = _guess_patients(own)
+    named = [
+        replace(case, patient=match["patient"], stratum=match["tracer"])
+        if (match := CHALLENGE_NAME.match(case.name))
+        else replace(case, patient=guessed.get(case.name, case.name))
+        for case in cases
+    ]
+    if not own:
+        return named, []
+    examples = listing([f"{name} is of {guessed[name]}" for name in own], limit=3)
+    return named, [
+        f"WARNING: {len(own)} cases are not named <fdg or psma>_<patient>_<study>, so their "
+        f"{len(set(guessed.values()))} patients are guessed from the names: {examples}. If that is wrong, folds have a "
+        "patient on both sides, and validation is too good: use h2aseg convert pairs, which takes the patients "
+        "from a table"
+    ]
+
+
+def _guess_patients(names: list[str]) -> dict[str, str]:
+    """The patient is what stands before the second _, or the only one; the whole name if that makes too few for folds.
+
+    Too large groups cost nothing, too small ones leak.
+    """
+    guessed = {name: "_".join(name.split("_")[:-1][:2]) or name for name in names}
+    return guessed if len(set(guessed.values())) >= NUM_FOLDS else {name: name for name in names}

@@ -12,9 +12,9 @@ import SimpleITK
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.convert.lesions import Lesions, compare_lesions
-from h2aseg_nnunet.petct.convert.plan import Case, Options
+from h2aseg_nnunet.petct.convert.plan import Case, Options, is_found
 from h2aseg_nnunet.petct.convert.raw_dataset import FILE_ENDING, RawFolder
-from h2aseg_nnunet.petct.convert.record import Record, fingerprint, is_found, mark_of
+from h2aseg_nnunet.petct.convert.record import Record, fingerprint, mark_of
 from h2aseg_nnunet.petct.files import replacing
 from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, crop_to_covered, require_same_grid
 from h2aseg_nnunet.petct.images.reading import read_image, read_labels

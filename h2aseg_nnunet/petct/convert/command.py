@@ -55,7 +55,17 @@ def _add_shared(layout: Parser) -> None:
         help="Name of channel 1, from which nnU-Net chooses the normalization: CT = one scale for the whole dataset, "
         "which keeps SUV comparable (default); PET = every image by itself.",
     )
-    layout.add_argument("--overwrite", action="store_true", help="Start anew where an earlier conversion lies.")
+    layout.add_argument(
+        "--reorient",
+        action="store_true",
+        help="Exchange and flip axes, without interpolation, so that every case has the axes that most training cases "
+        "have: nnU-Net does not turn images.",
+    )
+    layout.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="Make the dataset anew beside an earlier conversion, and put it into its place when it is whole.",
+    )
     add_processes(layout, default=4)
 
 
@@ -76,7 +86,7 @@ def run(options: argparse.Namespace) -> None:
     }
     spacing = getattr(options, "spacing", None)
     spacing_mm = tuple(spacing * 3 if len(spacing) == 1 else spacing) if spacing else None
-    how = Options(spacing_mm, options.link, options.pet_channel)
+    how = Options(spacing_mm, options.link, options.pet_channel, options.reorient)
     plan = plans[options.layout]()
     print(f"{plan.source}: {plan.layout}, {len(plan.cases)} studies of {plan.num_patients} patients")
     summary = convert(plan, options.dataset_id, how, options.name, options.processes, options.overwrite)

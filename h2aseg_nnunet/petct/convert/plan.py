@@ -1,5 +1,6 @@
 """What a converter decides: which files are which case of the nnU-Net dataset. No image is opened for it."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
@@ -7,6 +8,9 @@ from typing import TypedDict
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.petct.images.grids import Box
+
+BACKGROUND, IGNORE = "background", "ignore"
+"""nnU-Net's own names of labels."""
 
 
 class Fold(TypedDict):
@@ -58,9 +62,11 @@ class Plan:
         reference: Where the data comes from, for dataset.json.
         details: Options of this layout, for the record.
         notes: What a user should know, one sentence each.
+        listed: The source lists its cases one by one, so that a finished case that it lists no more was taken out.
 
     Raises:
-        UserError: If two cases would have one name (also where the file system ignores case), or there is none.
+        UserError: If two cases would have one name (also where the file system ignores case), there is none, or a
+            label cannot have its name.
     """
 
     name: str
@@ -74,8 +80,10 @@ class Plan:
     reference: str = ""
     details: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    listed: bool = False
 
     def __post_init__(self) -> None:
+        _check_labels(self.labels)
         if not self.cases and not self.refused:
             raise UserError(f"{self.source} has no case to convert.")
         seen: dict[str, Case] = {}
@@ -84,8 +92,47 @@ class Plan:
                 raise UserError(f"Two studies would be called {case.name!r}: {other.ct} and {case.ct}.")
 
     @property
+    def label_values(self) -> dict[str, int]:
+        """Name and value of each label in dataset.json, without background."""
+        return {name: value for value, name in enumerate(self.labels, start=1)}
+
+    @property
+    def lesion_values(self) -> dict[str, int]:
+        """Name and value of each label that is a lesion's: all but nnU-Net's ignore label."""
+        return {name: value for name, value in self.label_values.items() if name != IGNORE}
+
+    @property
     def num_patients(self) -> int:
         return len({case.patient for case in self.cases})
+
+
+def _check_labels(labels: tuple[str, ...]) -> None:
+    """Names become keys of dataset.json: there background is 0, and nnU-Net's ignore label must be the highest.
+
+    Raises:
+        UserError: If a name cannot be.
+    """
+    expected = "Name label 1, 2, ... of the label maps, each once; background is 0 and not named."
+    for position, name in enumerate(labels):
+        if not name.strip() or "," in name or name != name.strip():
+            raise UserError(f"--labels: {name!r} cannot be a label's name. {expected} Separate names by spaces.")
+        if name.casefold() == BACKGROUND:
+            raise UserError(f"--labels: {name} would be label {position + 1}. {expected}")
+        if name.casefold() in {other.casefold() for other in labels[:position]}:
+            raise UserError(f"--labels: {name} is named twice. {expected}")
+        if name.casefold() == IGNORE and (name != IGNORE or position == 0 or position + 1 < len(labels)):
+            raise UserError(
+                f"--labels: {name} is nnU-Net's name of voxels that nobody judged: it must be the last of several, "
+                f"spelled {IGNORE}."
+            )
+
+
+def is_found(file: Path) -> bool:
+    """Whether a file can be reached; a disk that is gone, or refuses, is no reason to stop."""
+    try:
+        return file.exists()
+    except OSError:
+        return False
 
 
 def source_folder(source: str | Path) -> Path:
@@ -100,12 +147,17 @@ def source_folder(source: str | Path) -> Path:
     return folder
 
 
+def _is_size(mm: float) -> bool:
+    return math.isfinite(mm) and mm > 0
+
+
 @dataclass(frozen=True)
 class Options:
     """How to carry a plan out.
 
     Attributes:
         spacing_mm: Resample CT, PET and labels to this spacing; None keeps the CT's grid.
+        reorient: Exchange and flip axes, without interpolation, so that all cases have those that most have.
         link: Symbolic links instead of copies where a file needs no change.
         pet_channel: Name of channel 1 in dataset.json, from which nnU-Net chooses the normalization.
 
@@ -116,9 +168,10 @@ class Options:
     spacing_mm: tuple[float, float, float] | None = None
     link: bool = False
     pet_channel: str = "CT"
+    reorient: bool = False
 
     def __post_init__(self) -> None:
-        if self.spacing_mm is not None and (len(self.spacing_mm) != 3 or min(self.spacing_mm) <= 0):
+        if self.spacing_mm is not None and not (len(self.spacing_mm) == 3 and all(map(_is_size, self.spacing_mm))):
             raise UserError(f"The spacing must be one or three positive numbers in mm, not {self.spacing_mm}.")
 
     @property

@@ -1,7 +1,6 @@
-"""nnU-Net's raw dataset folder: names of files, dataset.json, and who may write where."""
+"""nnU-Net's raw dataset folder: names of files, and dataset.json and folds as a conversion writes them."""
 
 import re
-import shutil
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,25 +23,35 @@ NORMALIZATION = {
 
 
 class RawFolder(NamedTuple):
-    """One DatasetXXX folder that `h2aseg convert` makes."""
+    """One DatasetXXX folder that `h2aseg convert` makes, or one inside it in which a new version is made."""
 
     path: Path
 
     @property
-    def folder(self) -> OutputFolder:
-        """The folder, which is ours if it has a record."""
-        return OutputFolder(
-            self.path,
-            self.record.name,
-            "a dataset of h2aseg convert",
-            keys=("settings", "cases"),
-            remedy="repeat the earlier command to go on, choose another -d, or start anew with --overwrite",
-        )
+    def output(self) -> OutputFolder:
+        """The folder as an output, which is ours if it has a record."""
+        keys = ("settings", "cases")
+        return OutputFolder(self.path, self.record.name, "a dataset of h2aseg convert", keys, "choose another -d")
 
     @property
     def record(self) -> Path:
         """What was done for every case; its presence says that `h2aseg convert` made the folder."""
         return self.path / "conversion.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a conversion works in the folder."""
+        return self.path / ".conversion.lock"
+
+    @property
+    def staging(self) -> "RawFolder":
+        """Where cases are made before they are put into their place one by one."""
+        return RawFolder(self.path / ".converting")
+
+    @property
+    def anew(self) -> "RawFolder":
+        """Where a whole dataset is made that will take the place of this one."""
+        return RawFolder(self.path / ".overwriting")
 
     @property
     def dataset_json(self) -> Path:
@@ -53,7 +62,7 @@ class RawFolder(NamedTuple):
         return self.path / "splits_final.json"
 
     def files(self, case: str, training: bool) -> dict[str, Path]:
-        """Where the CT, PET and label of a case belong."""
+        """Return where the CT, PET and label of a case belong."""
         part = "Tr" if training else "Ts"
         images, labels = self.path / f"images{part}", self.path / f"labels{part}"
         return {
@@ -61,13 +70,6 @@ class RawFolder(NamedTuple):
             "pet": images / f"{case}_{PET:04d}{FILE_ENDING}",
             "label": labels / f"{case}{FILE_ENDING}",
         }
-
-    def remove_case(self, case: str) -> None:
-        """Remove whatever an earlier attempt at a case has left."""
-        for training in (True, False):
-            for file in self.files(case, training).values():
-                file.unlink(missing_ok=True)
-                file.with_name(f".{file.name}").unlink(missing_ok=True)  # the name that `replacing` gives
 
 
 def raw_folder(dataset_id: int, name: str) -> RawFolder:
@@ -83,26 +85,11 @@ def raw_folder(dataset_id: int, name: str) -> RawFolder:
     return RawFolder(new_raw_dataset(dataset_id, name))
 
 
-def claim(raw: RawFolder, settings: dict[str, Any], overwrite: bool) -> dict[str, Any]:
-    """Return what earlier runs of the same conversion have recorded; without cases for a new folder.
-
-    Raises:
-        UserError: If the folder exists and is not this conversion's.
-    """
-    if raw.record.is_file() and overwrite:
-        shutil.rmtree(raw.path)
-    earlier = raw.folder._replace(remedy="choose another number with -d").require_own()
-    if earlier is None:
-        return {"cases": {}}
-    raw.folder.require_settings(earlier["settings"], settings)
-    return earlier
-
-
 def describe(plan: Plan, options: Options, settings: dict[str, Any], num_training: int) -> dict[str, Any]:
     """Return the content of dataset.json."""
     return {
         "channel_names": options.channel_names,
-        "labels": {"background": 0} | {name: value for value, name in enumerate(plan.labels, start=1)},
+        "labels": {"background": 0} | plan.label_values,
         "numTraining": num_training,
         "file_ending": FILE_ENDING,
         "name": plan.name,

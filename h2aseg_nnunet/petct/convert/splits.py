@@ -2,12 +2,15 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.convert.plan import Fold
+from h2aseg_nnunet.petct.files import read_json
 
 NUM_FOLDS = 5
 SEED = 12345
@@ -19,6 +22,28 @@ class Study(NamedTuple):
 
     patient: str
     stratum: str
+
+
+def read_folds(file: Path) -> list[Fold]:
+    """Read a splits_final.json.
+
+    Raises:
+        UserError: If it is not JSON, or not a list of folds.
+    """
+    content = read_json(file)
+    if not isinstance(content, list) or not all(map(_is_fold, content)):
+        raise UserError(
+            f'{file} does not hold folds; expected is a list [{{"train": ["case", ...], "val": ["case", ...]}}, ...]. '
+            "Correct it, or move it away to have folds made."
+        )
+    return content
+
+
+def _is_fold(content: Any) -> bool:
+    return isinstance(content, dict) and all(
+        isinstance(content.get(side), list) and all(isinstance(name, str) for name in content[side])
+        for side in ("train", "val")
+    )
 
 
 def make_folds(studies: Mapping[str, Study], num_folds: int = NUM_FOLDS) -> list[Fold]:

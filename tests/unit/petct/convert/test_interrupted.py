@@ -1,0 +1,90 @@
+"""Conversions that are killed, or whose disk is full."""
+
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from h2aseg_nnunet.petct.images.reading import read_image
+from tests.unit.petct.convert.layouts import PET_GRID, arrange, convert, dataset
+from tests.unit.petct.convert.synthetic_studies import POINT_MM, grid_around, write
+
+
+def test_a_killed_conversion_goes_on_where_it_ended(nnunet):
+    patients = [f"p{number}" for number in range(6)]
+    ct_grid = grid_around(POINT_MM, (90, 90, 60), (1.0, 1.0, 1.0))
+    command = arrange("hecktor 2022", nnunet / "source", ct_grid, PET_GRID, patients=patients)
+    arguments = [sys.executable, "-m", "h2aseg_nnunet.cli", "convert", *map(str, command), "-np", "2"]
+    folder = nnunet / "nnUNet_raw" / "Dataset007_HECKTOR2022"
+
+    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    workers = []
+    while len(done := finished_cases(folder)) < 2:
+        assert process.poll() is None, "the conversion was over before it could be killed"
+        workers = children(process.pid) or workers
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    await_end_of(workers)
+    done = finished_cases(folder)
+    assert 2 <= len(done) < 6
+    assert not (folder / "dataset.json").exists()
+    for file in folder.glob("[il]*/[!.]*"):
+        read_image(file)  # whole, whether or not its case was finished
+    times = {file: file.stat().st_mtime_ns for case in done for file in folder.glob(f"*Tr/{case}*")}
+
+    assert convert(*command) == 0
+
+    assert len(times) == 3 * len(done)
+    assert {file: file.stat().st_mtime_ns for file in times} == times
+    assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 6
+    assert len(list(folder.rglob("*.nii.gz"))) == 18
+    interrupted = {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*.nii.gz")}
+    shutil.rmtree(folder)
+    assert convert(*command) == 0
+    assert {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*.nii.gz")} == interrupted
+
+
+def finished_cases(folder: Path) -> list[str]:
+    state = folder / "conversion.json"
+    return list(json.loads(state.read_text())["cases"]) if state.exists() else []
+
+
+def children(pid: int) -> list[int]:
+    file = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in file.read_text().split()] if file.exists() else []
+
+
+def await_end_of(processes: list[int]) -> None:
+    """Workers end with the process that started them."""
+    for _ in range(1000):
+        if not any(Path(f"/proc/{process}/cmdline").exists() for process in processes):
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"workers {processes} outlive the command")
+
+
+def test_a_full_disk_ends_the_conversion_and_leaves_no_part_of_a_file(nnunet, capsys):
+    """ITK itself does not notice. A limit on the size of files stands for the disk's."""
+    noise = np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32)
+    grid = grid_around(POINT_MM, (40, 40, 40), (2.0, 2.0, 2.0))
+    command = arrange("hecktor 2022", nnunet / "source", grid, PET_GRID)
+    write(noise, grid, nnunet / "source" / "imagesTr" / "one__CT.nii.gz")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        assert convert(*command, "--spacing", 1.5) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+    assert "could not be written completely; is the disk full?" in capsys.readouterr().err
+    assert not list(dataset(nnunet).rglob("*.nii.gz"))
