@@ -12,6 +12,9 @@ from filelock import FileLock, Timeout
 
 from h2aseg_nnunet.errors import UserError
 
+PARTIAL = ".h2aseg-partial-"
+"""What the names of files begin with while they are written: hidden, and nobody else's."""
+
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
@@ -20,7 +23,7 @@ def replacing(file: Path) -> Iterator[Path]:
     Raises:
         UserError: If the system refuses to write there, for instance because the disk is full.
     """
-    temporary = file.with_name(f".{file.name}")  # keeps the ending, from which writers choose the format
+    temporary = file.with_name(PARTIAL + file.name)  # keeps the ending, from which writers choose the format
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -67,6 +70,9 @@ def read_json(file: Path) -> Any:
 def read_own_json(file: Path) -> dict[str, Any] | None:
     """Read a JSON object that one of our commands wrote; None if there is none, or somebody else wrote the file."""
     try:
+        with file.open("rb") as stream:
+            if stream.read(1) != b"{":  # nor is a large image read as text
+                return None
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
@@ -78,13 +84,13 @@ def require_own(file: Path, is_own: Callable[[Path], bool], kind: str) -> None:
 
     Args:
         file: The output to be written.
-        is_own: Whether an existing file was written by the same command.
+        is_own: Tells whether an existing file was written by the same command.
         kind: What the command writes, with its article, for the message: "an evaluation".
 
     Raises:
         UserError: If `file` exists and is something else.
     """
-    if file.exists() and not (file.is_file() and is_own(file)):
+    if os.path.lexists(file) and not (file.is_file() and is_own(file)):  # a dangling link is somebody's as well
         raise UserError(f"{file} exists and is not {kind}: it is left as it is. Choose another name.")
 
 
@@ -117,7 +123,8 @@ class OutputFolder(NamedTuple):
             UserError: If the folder holds something else.
         """
         earlier = self.settings()
-        if earlier is None and self.path.exists() and (not self.path.is_dir() or _has_visible(self.path)):
+        there = os.path.lexists(self.path)
+        if earlier is None and there and (not self.path.is_dir() or _has_visible(self.path)):
             raise UserError(f"{self.path} exists and is not {self.kind}: {self.remedy}.")
         return earlier
 
@@ -152,14 +159,20 @@ def exclusively(file: Path) -> Iterator[None]:
     """Hold `file` as a lock while the block runs; the system lets it go when the process ends, however it ends.
 
     Raises:
-        UserError: If another process holds it.
+        UserError: If another process holds it, or its folder cannot be written to.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
     try:
-        with FileLock(file, timeout=0):
-            yield
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
     except Timeout as error:
         raise UserError(f"another process works in {file.parent} at the moment: let it end.") from error
+    except OSError as error:
+        raise UserError(f"{file.parent} cannot be written to: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _has_visible(folder: Path) -> bool:
