@@ -14,6 +14,7 @@ COMMANDS = {
     "convert": ("h2aseg_nnunet.petct.convert", "Make an nnU-Net dataset of AutoPET, HECKTOR or your own CT/PET pairs."),
     "check": ("h2aseg_nnunet.petct.check", "Find faults in a raw dataset or in images for prediction."),
     "plan": ("h2aseg_nnunet.planning", "Plan patch and batch size so that H2ASeg fills the GPU."),
+    "segment": ("h2aseg_nnunet.petct.segment", "Segment DICOM studies or images: masks, lesions, DICOM objects."),
     "evaluate": ("h2aseg_nnunet.petct.evaluate", "Compute the challenges' metrics from folders of masks."),
     "report": ("h2aseg_nnunet.petct.report", "Make pages that show found, missed and false lesions."),
     "explain": ("h2aseg_nnunet.explain", "Show what the network based a prediction on."),

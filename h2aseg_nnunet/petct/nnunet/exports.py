@@ -88,3 +88,13 @@ def to_masks(predictor: nnUNetPredictor, logits: Tensor, properties: dict[str, A
         num_threads_torch=torch.get_num_threads(),
     )
     return labels, probabilities
+
+
+def tumor_probability(logits: Logits) -> NDArray:
+    """Bring the probability of anything but background back onto the grid of the case's images, (z, y, x)."""
+    configuration, plans, dataset_json = logits.about
+    manager = plans.get_label_manager(dataset_json)
+    _, probabilities = convert_predicted_logits_to_segmentation_with_correct_shape(
+        logits.values, plans, configuration, manager, logits.properties, return_probabilities=True
+    )
+    return probabilities.max(axis=0) if manager.has_regions else 1 - probabilities[0]

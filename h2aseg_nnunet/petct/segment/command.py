@@ -1,0 +1,103 @@
+"""`h2aseg segment`: options and call."""
+
+import argparse
+
+from h2aseg_nnunet.errors import UserError, listing
+from h2aseg_nnunet.petct.options import Parser, add_model, add_overlay, add_prediction, add_processes
+
+OUTPUT_TYPES = ("nifti", "dicom_seg", "dicom_rtstruct")
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "-i",
+        dest="input",
+        required=True,
+        metavar="INPUT",
+        help="Folder of DICOM files in any order, folder of nnU-Net images, or a table with the columns case, ct, pet.",
+    )
+    add_model(parser)
+    parser.add_argument("-o", dest="output", required=True, metavar="FOLDER", help="Folder for everything.")
+    parser.add_argument(
+        "-f", dest="folds", nargs="+", default=(), metavar="FOLD", help="Folds to average (default: all trained)."
+    )
+    parser.add_argument(
+        "--disable_tta", action="store_true", help="Predict without mirroring, which is faster and less accurate."
+    )
+    add_prediction(parser)
+    parser.add_argument(
+        "--output-type",
+        nargs="+",
+        choices=OUTPUT_TYPES,
+        default=("nifti", "dicom_seg"),
+        help="Masks to write; DICOM objects only of DICOM studies (default: nifti dicom_seg).",
+    )
+    parser.add_argument(
+        "--grid",
+        metavar="pet|ct|MM",
+        default="",
+        help="Grid for the network: the PET's, the CT's, or cubes of so many mm (default: as in the model's training).",
+    )
+    parser.add_argument("--ct-series", metavar="UID", help="CT series to use, where a study has several.")
+    parser.add_argument("--pet-series", metavar="UID", help="PET series to use, where a study has several.")
+    parser.add_argument(
+        "--weights",
+        metavar="CSV",
+        help="Table of what DICOM headers lack: study or patient, weight_kg, dose_mbq, injected.",
+    )
+    parser.add_argument("--preview", action="store_true", help="Draw a picture of every case.")
+    parser.add_argument("--report", action="store_true", help="Make the pages of h2aseg report.")
+    parser.add_argument(
+        "--force", action="store_true", help="Segment cases in which h2aseg check finds errors of values."
+    )
+    parser.add_argument("--low-memory", action="store_true", help="Do one case after the other, in one process.")
+    add_overlay(parser)
+    add_processes(parser, default=2)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Segment the cases and print a line of summary.
+
+    Raises:
+        UserError: If a case was refused; the others are segmented.
+    """
+    from h2aseg_nnunet.petct.segment.run import NOTE, Settings, segment  # torch takes seconds to import
+
+    outcomes = segment(
+        options.input,
+        options.model,
+        options.output,
+        Settings(
+            folds=tuple(options.folds),
+            checkpoint=options.checkpoint,
+            step_size=options.step_size,
+            mirroring=not options.disable_tta,
+            device=options.device,
+            grid=_grid(options.grid),
+            output_types=tuple(options.output_type),
+            preview=options.preview,
+            report=options.report,
+            force=options.force,
+            ct_series=options.ct_series,
+            pet_series=options.pet_series,
+            weights=options.weights,
+            max_suv=options.max_suv,
+            processes=1 if options.low_memory else options.processes,
+        ),
+    )
+    refused = [outcome.name for outcome in outcomes if outcome.refused]
+    print(f"{len(outcomes) - len(refused)} cases segmented: {options.output}/summary.csv. {NOTE}")
+    if refused:
+        raise UserError(f"{len(refused)} of {len(outcomes)} cases were refused: {listing(refused)}.")
+
+
+def _grid(text: str) -> str:
+    if text in ("", "pet", "ct"):
+        return text
+    try:
+        if 0 < float(text) < 100:
+            return text
+    except ValueError:
+        pass
+    raise UserError(f"--grid {text}: expected is pet, ct, or the size of voxels in mm, for instance 4.")

@@ -1,0 +1,184 @@
+"""What is written of a predicted case. A case's folder is complete or not there."""
+
+import shutil
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+
+from h2aseg_nnunet import __version__
+from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.modalities import PET
+from h2aseg_nnunet.petct.files import read_own_json, replacing, write_json
+from h2aseg_nnunet.petct.images.grids import Grid, with_grid
+from h2aseg_nnunet.petct.images.orientation import to_patient_axes
+from h2aseg_nnunet.petct.nnunet.exports import Logits, export, tumor_probability
+from h2aseg_nnunet.petct.plots import figure, save
+from h2aseg_nnunet.petct.segment.lesion_table import measure_lesions, write_lesions
+from h2aseg_nnunet.petct.segment.prepare import Prepared, onto_own_grid
+
+NOTE = "For research, not for diagnosis."
+RECORD = "case.json"
+
+
+class Outputs(NamedTuple):
+    """What is written, and where.
+
+    Attributes:
+        folder: The output folder.
+        types: "nifti", "dicom_seg", "dicom_rtstruct".
+        preview: Whether a picture is drawn.
+        max_suv: SUV drawn black in it.
+        algorithm: Name of the model, for DICOM objects.
+        classes: Values of the model's classes by name.
+        file_ending: Ending of the model's masks.
+    """
+
+    folder: Path
+    types: tuple[str, ...]
+    preview: bool
+    max_suv: float
+    algorithm: str
+    classes: dict[str, tuple[int, ...]]
+    file_ending: str
+
+    def case_folder(self, name: str) -> Path:
+        return self.folder / "cases" / name
+
+    def network_mask(self, name: str) -> Path:
+        """The mask on the grid of the network's images: nnUNetv2_predict's own output."""
+        return self.folder / "masks" / f"{name}{self.file_ending}"
+
+
+class Predicted(NamedTuple):
+    """A case and what the network made of it."""
+
+    prepared: Prepared
+    logits: Logits
+    findings: list[str]
+    state: Any
+
+
+class Outcome(NamedTuple):
+    """What became of a case.
+
+    Attributes:
+        name: The case.
+        refused: Why it could not be segmented; None if it was.
+        record: What case.json holds.
+        trace: Traceback of a fault of the program; empty for what the user can mend.
+    """
+
+    name: str
+    refused: str | None
+    record: dict[str, Any]
+    trace: str = ""
+
+
+def attempt(name: str, work: Any, *arguments: Any) -> Any:
+    """Return what `work` makes of its arguments, or the outcome of a case that failed: the others go on."""
+    try:
+        return work(*arguments)
+    except UserError as error:
+        return Outcome(name, str(error), {})
+    except Exception as error:  # a fault of the program in one case must not cost the cohort
+        return Outcome(name, f"{type(error).__name__}: {error}", {}, traceback.format_exc())
+
+
+def finish(predicted: Predicted, outputs: Outputs) -> Outcome:
+    """Write the masks, tables and objects of a case, or say why not."""
+    return attempt(predicted.prepared.input.name, _finish, predicted, outputs)
+
+
+def _finish(predicted: Predicted, outputs: Outputs) -> Outcome:
+    prepared = predicted.prepared
+    name = prepared.input.name
+    export(predicted.logits)
+    mask = SimpleITK.ReadImage(str(predicted.logits.file))
+    pet = SimpleITK.ReadImage(str(prepared.images[PET]))
+    suv = SimpleITK.GetArrayFromImage(pet)
+    mask = with_grid(mask, Grid.of(pet))  # the same grid; some readers round its header
+    rows = measure_lesions(mask, suv, tumor_probability(predicted.logits))
+    folder = outputs.case_folder(name)
+    partial = folder.with_name(f".{name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        _write_masks(prepared, onto_own_grid(mask, prepared.own_grid), outputs, partial)
+        write_lesions(rows, partial / "lesions.csv")
+        if outputs.preview:
+            _draw(mask, pet, outputs.max_suv, partial / "preview.png")
+        record = _record(predicted, rows, outputs)
+        write_json(partial / RECORD, record)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Outcome(name, None, record)
+
+
+def _write_masks(prepared: Prepared, mask: SimpleITK.Image, outputs: Outputs, folder: Path) -> None:
+    if "nifti" in outputs.types:
+        with replacing(folder / "mask.nii.gz") as temporary:
+            SimpleITK.WriteImage(mask, str(temporary), True)
+    if prepared.series is None:
+        return
+    from h2aseg_nnunet.petct.dicom.objects import masks_of, write_rtstruct, write_seg  # highdicom takes a second
+
+    masks = masks_of(SimpleITK.GetArrayFromImage(mask), outputs.classes)
+    if "dicom_seg" in outputs.types:
+        write_seg(folder / "seg.dcm", masks, prepared.series, outputs.algorithm)
+    if "dicom_rtstruct" in outputs.types:
+        write_rtstruct(folder / "rtstruct.dcm", masks, prepared.series, outputs.algorithm)
+
+
+def _record(predicted: Predicted, rows: Sequence[Mapping[str, Any]], outputs: Outputs) -> dict[str, Any]:
+    prepared = predicted.prepared
+    return {
+        "case": prepared.input.name,
+        "note": NOTE,
+        "model": outputs.algorithm,
+        "h2aseg_nnunet": __version__,
+        "num_lesions": len(rows),
+        "tmtv_ml": float(sum(row["volume_ml"] for row in rows)),
+        "tlg": float(sum(row["tlg"] for row in rows)),
+        "suv_max": max((row["suv_max"] for row in rows), default=None),
+        "suv_peak": max((row["suv_peak"] for row in rows), default=None),
+        "notes": prepared.notes,
+        "findings": predicted.findings,
+        "source": prepared.record or {"files": [str(file) for file in prepared.input.images]},
+        "state": predicted.state,
+    }
+
+
+def finished(name: str, outputs: Outputs, state: Any) -> dict[str, Any] | None:
+    """Return the record of a case that an earlier run finished from the same files and settings; else None."""
+    record = read_own_json(outputs.case_folder(name) / RECORD)
+    same = record is not None and record.get("state") == state and outputs.network_mask(name).is_file()
+    return record if same else None
+
+
+def _draw(mask: SimpleITK.Image, pet: SimpleITK.Image, max_suv: float, file: Path) -> None:
+    """Coronal and sagittal projections of the PET, with the mask's outline."""
+    turned, lesions = to_patient_axes(pet), to_patient_axes(mask, labels=True)
+    x_mm, y_mm, z_mm = turned.GetSpacing()
+    suv, inside = SimpleITK.GetArrayFromImage(turned), SimpleITK.GetArrayFromImage(lesions) > 0
+    picture = figure(7, 7)
+    for axes, axis, width_mm, title in zip(
+        picture.subplots(1, 2), (1, 2), (x_mm, y_mm), ("coronal", "sagittal"), strict=True
+    ):
+        axes.imshow(_up(suv.max(axis=axis)), cmap="gray_r", vmin=0, vmax=max_suv, aspect=z_mm / width_mm)
+        if inside.any():
+            axes.contour(_up(inside.max(axis=axis)), [0.5], colors="#D55E00", linewidths=1)
+        axes.set(xticks=[], yticks=[], title=title)
+    picture.suptitle(NOTE, fontsize="small")
+    save(picture, file)
+
+
+def _up(plane: NDArray) -> NDArray[np.float32]:
+    """Rows from head to feet."""
+    return np.asarray(plane[::-1], np.float32)

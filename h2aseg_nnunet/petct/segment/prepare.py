@@ -1,0 +1,103 @@
+"""The images of a case as the network reads them, and the way back from its grid to the images' own."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import SimpleITK
+
+from h2aseg_nnunet.modalities import CT, PET
+from h2aseg_nnunet.petct.dicom.series import Series
+from h2aseg_nnunet.petct.dicom.study import read_study
+from h2aseg_nnunet.petct.files import replacing
+from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, crop_to_covered, resample
+from h2aseg_nnunet.petct.images.reading import read_image
+from h2aseg_nnunet.petct.segment.inputs import Input
+
+FILE_ENDING = ".nii.gz"
+AXIAL = "IS"
+"""Last letter of an orientation whose slices are axial."""
+
+
+class How(NamedTuple):
+    """How cases are prepared.
+
+    Attributes:
+        grid: "pet" brings CT onto the PET's grid, "ct" PET onto the CT's; a number of mm makes cubes of that size.
+        ct_series, pet_series: UIDs that override the choice of series.
+        images: Folder for the images that the network reads.
+    """
+
+    grid: str
+    images: Path
+    ct_series: str | None = None
+    pet_series: str | None = None
+
+
+class Prepared(NamedTuple):
+    """A case ready for the network.
+
+    Attributes:
+        input: What was prepared.
+        images: CT and PET on one grid, nnU-Net's channels.
+        own_grid: The grid on which the mask is delivered.
+        series: The DICOM series of that grid; None for image files.
+        record: What was read and assumed, ready for JSON.
+        notes: What the user should know, as sentences.
+    """
+
+    input: Input
+    images: tuple[Path, ...]
+    own_grid: Grid
+    series: Series | None
+    record: dict[str, Any]
+    notes: list[str]
+
+
+def prepare(case: Input, how: How) -> Prepared:
+    """Read a case, bring CT and PET onto one axial grid, and write what the network reads.
+
+    nnU-Net's own images are taken as they are, unless their slices are not axial.
+
+    Raises:
+        UserError: If the case cannot be used.
+    """
+    record: dict[str, Any] = {}
+    series = None
+    if case.study is not None:
+        read = read_study(case.study, case.given, how.ct_series, how.pet_series)
+        ct, pet, record = read.ct_hu, read.pet_suv, read.record
+        series = read.pair.ct if how.grid == "ct" else read.pair.pet
+    else:
+        ct, pet = (read_image(file) for file in case.images[:2])
+    own = ct if how.grid == "ct" else pet
+    own_grid = Grid.of(own)
+    if case.on_one_grid and _is_axial(own):
+        return Prepared(case, case.images, own_grid, None, record, [])
+    notes = [] if _is_axial(own) else ["the slices are not axial: the network reads them turned, the mask is not"]
+    ct, pet = (image if _is_axial(image) else SimpleITK.DICOMOrient(image, "LPS") for image in (ct, pet))
+    if not case.on_one_grid:
+        ct, pet = _on_one_grid(ct, pet, how.grid)
+    files = tuple(how.images / f"{case.name}_{channel:04d}{FILE_ENDING}" for channel in (CT, PET))
+    for file, image in zip(files, (ct, pet), strict=True):
+        with replacing(file) as temporary:
+            SimpleITK.WriteImage(image, str(temporary), True)
+    return Prepared(case, files, own_grid, series, record, notes)
+
+
+def onto_own_grid(mask: SimpleITK.Image, own: Grid) -> SimpleITK.Image:
+    """Bring a mask from the network's grid onto the images' own: voxel by voxel where both share their voxels."""
+    return resample(mask, own, linear=False)
+
+
+def _on_one_grid(ct: SimpleITK.Image, pet: SimpleITK.Image, grid: str) -> tuple[SimpleITK.Image, SimpleITK.Image]:
+    base, cover = (pet, ct) if grid == "pet" else (ct, pet)
+    target = Grid.of(base)
+    if grid not in ("pet", "ct"):
+        target = target.respaced((float(grid),) * 3)
+    target = crop_to_covered(target, cover)
+    return bring_onto(ct, target, linear=True)[0], bring_onto(pet, target, linear=True)[0]
+
+
+def _is_axial(image: SimpleITK.Image) -> bool:
+    code = SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
+    return code[2] in AXIAL
