@@ -63,7 +63,7 @@ def contents(nnunet: Path) -> dict[str, bytes]:
     return {
         str(file.relative_to(folder)): os.readlink(file).encode() if file.is_symlink() else file.read_bytes()
         for file in sorted(folder.rglob("*"))
-        if (file.is_symlink() or file.is_file()) and not file.name.startswith(".")
+        if (file.is_symlink() or file.is_file()) and "/." not in f"/{file.relative_to(folder)}"
     }
 
 
