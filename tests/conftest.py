@@ -2,7 +2,6 @@ import os
 from copy import deepcopy
 
 import pytest
-import torch
 
 from tests.locations import TEST_DATA
 from tests.plans import DATASET_JSON, PLANS
@@ -14,10 +13,11 @@ def pytest_report_header() -> str:
     return f"real PET/CT: {sum(1 for _ in TEST_DATA.rglob('*.nii.gz'))} files in {TEST_DATA}"
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
+    """Let the workers of `-n` share the cores; threads of all on every core would wait for each other."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
-    if workers > 1:  # workers that all use every core wait for each other
-        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    if workers > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 @pytest.fixture
@@ -28,7 +28,9 @@ def plans():
 @pytest.fixture
 def make_trainer(plans, tmp_path, monkeypatch):
     """Makes trainers of `plans`, which a test may change first."""
-    from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg  # most tests need no network
+    import torch  # here, because most tests need none of it
+
+    from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg
 
     for folder in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         monkeypatch.setenv(folder, str(tmp_path / folder))
