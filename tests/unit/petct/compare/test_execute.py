@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,8 @@ from h2aseg_nnunet.petct.files import exclusively
 from h2aseg_nnunet.petct.nnunet import folders
 from tests.locations import REPOSITORY
 from tests.unit.petct.compare.conftest import DATASET
+
+WORKER_SECONDS = 40
 
 FINISH = """
 import sys
@@ -65,6 +68,33 @@ def test_a_failing_run_is_named_with_its_log_and_the_others_go_on(runs, monkeypa
     assert "A:nnUNetPlans fold 0 seed 0 failed (exit code 1): last words" in capsys.readouterr().err
     assert str(made[0].log) in str(failure)
     assert made[1].log.is_file()
+
+
+def test_a_killed_run_has_failed_its_workers_end_and_the_next_one_starts(runs, monkeypatch, capsys):
+    """nnU-Net's workers outlive a run that is killed from outside, and hold its output open."""
+    killed, other = made = runs(("A", "B"), folds=(0,))
+    worker = f"worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep({WORKER_SECONDS})'])"
+    killed_by_the_kernel = "os.kill(os.getpid(), signal.SIGKILL)"
+    processes(
+        monkeypatch,
+        f"import os, signal, subprocess, sys\n{worker}\nprint(worker.pid, flush=True)\n"
+        f"if '\"trainer\": \"A\"' in sys.argv[1]: {killed_by_the_kernel}\nworker.kill()",
+    )
+    start = time.monotonic()
+
+    (failure,) = execute_all(made)
+
+    assert time.monotonic() - start < WORKER_SECONDS / 2
+    assert failure.task == killed
+    assert "A:nnUNetPlans fold 0 seed 0 failed (killed by SIGKILL)" in capsys.readouterr().err
+    assert other.log.is_file()
+    assert not is_alive(int(killed.log.read_text()))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and more than a corpse that nobody has fetched."""
+    status = Path(f"/proc/{pid}/status")
+    return status.is_file() and "State:\tZ" not in status.read_text()
 
 
 def test_the_command_runs_compares_and_skips_what_is_finished(dataset, monkeypatch, capsys):
