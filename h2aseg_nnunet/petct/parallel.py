@@ -26,12 +26,16 @@ def in_parallel(
 ) -> Generator[tuple[Item, Result], None, None]:
     """Yield each item with what `work` makes of it, as it is finished.
 
-    Items are taken in this process, and only when a process will soon be free: a generator may compute them.
+    Items are taken in this process, and only when a process will soon be free: a generator may compute them. If the
+    caller stops early, is interrupted or an item fails, the processes end at once.
 
     Args:
         work: A function of a module, since other processes must find it.
         items: What to work on.
-        num_processes: Maximum number of processes; 1 stays in this process.
+        num_processes: Maximum number of processes; 1 or less stays in this process.
+
+    Yields:
+        Item and result; with several processes in the order in which they are finished.
 
     Raises:
         UserError: If a process is killed.
@@ -47,8 +51,7 @@ def in_parallel(
             for item in items:
                 with _ctrl_c_ignored():  # workers start here and inherit it: Ctrl-C is the main process's alone
                     waiting[pool.submit(work, item)] = item
-                while len(waiting) >= num_processes + QUEUED:
-                    yield from _finished(waiting)
+                yield from _finished(waiting, block=len(waiting) >= num_processes + QUEUED)
             while waiting:
                 yield from _finished(waiting)
         except BrokenProcessPool as error:
@@ -63,9 +66,9 @@ def in_parallel(
             raise
 
 
-def _finished(waiting: dict[Future[Result], Item]) -> Iterator[tuple[Item, Result]]:
-    """Wait until something is finished; take it off the list and yield it."""
-    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+def _finished(waiting: dict[Future[Result], Item], block: bool = True) -> Iterator[tuple[Item, Result]]:
+    """Take what is finished off the list and yield it; wait until there is something if `block`."""
+    done, _ = wait(waiting, timeout=None if block else 0, return_when=FIRST_COMPLETED)
     for future in done:
         yield waiting.pop(future), future.result()
 

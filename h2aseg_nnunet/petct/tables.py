@@ -1,6 +1,7 @@
 """Tables: CSV files as people and spreadsheets write them, our own CSV files, and Markdown."""
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.files import replacing
 
 DELIMITERS = ",;\t"
+LONGEST_HEADING_BYTES = 1 << 16
 
 
 def read_csv(file: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
@@ -17,15 +19,22 @@ def read_csv(file: Path, required: Sequence[str]) -> list[tuple[int, dict[str, s
 
     The delimiter is the one of comma, semicolon and tab that the first line has most of.
 
+    Args:
+        file: The table.
+        required: Names of columns that must be there.
+
     Raises:
-        UserError: If the file is missing or not UTF-8, lacks a column, or a row has more fields than the first line.
+        UserError: If the file is missing or not UTF-8, lacks a column or has it twice, or a row has more fields than
+            the first line.
     """
     if not file.is_file():
         raise UserError(f"{file} does not exist; a CSV file with the columns {', '.join(required)} was expected.")
     try:
         return _rows(file, required)
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise UserError(f"{file} is not text in UTF-8; save it as 'CSV UTF-8'.") from error
+    except csv.Error as error:
+        raise UserError(f"{file} is not a CSV file: {error}; save it as 'CSV UTF-8'.") from error
 
 
 def write_csv(file: Path, heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -39,7 +48,8 @@ def write_csv(file: Path, heading: Sequence[str], rows: Iterable[Sequence[Any]])
 def has_heading(file: Path, heading: Sequence[str]) -> bool:
     """Whether a CSV file begins with these columns: whether it is ours."""
     with file.open("rb") as stream:
-        return stream.readline().startswith(",".join(heading).encode())
+        first = stream.readline(LONGEST_HEADING_BYTES).decode("utf-8", "replace").rstrip("\r\n")
+    return first.split(",")[: len(heading)] == list(heading)
 
 
 def to_markdown(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -56,19 +66,20 @@ def number(value: float | None, digits: str) -> str:
 
 
 def with_interval(summary: Mapping[str, Any], digits: str, sign: str = "") -> str:
-    """Format `mean` and `interval_95` of a summary: `0.7463 [0.7001, 0.7844]`."""
-    low, high = summary["interval_95"]
-    mean = number(summary["mean"], sign + digits)
-    return mean if mean == "-" else f"{mean} [{low:{sign}{digits}}, {high:{sign}{digits}}]"
+    """Format `mean` and `interval_95` of a summary: `0.7463 [0.7001, 0.7844]`; the mean alone without an interval."""
+    mean, *ends = (number(value, sign + digits) for value in (summary["mean"], *summary["interval_95"]))
+    return mean if "-" in (mean, *ends) else f"{mean} [{', '.join(ends)}]"
 
 
 def _rows(file: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    lines = file.read_text(encoding="utf-8-sig").splitlines()
-    delimiter = max(DELIMITERS, key=lines[0].count) if lines else ","
-    reader = csv.reader(lines, delimiter=delimiter)
+    text = file.read_text(encoding="utf-8-sig")
+    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)  # fields may span lines
     columns = [name.strip().lower() for name in next(reader, [])]
     if lacking := [column for column in required if column not in columns]:
         raise UserError(f"{file} lacks the columns {', '.join(lacking)}; it has {', '.join(columns) or 'none'}.")
+    if twice := [column for column in columns if column and columns.count(column) > 1]:
+        raise UserError(f"{file} has the column {twice[0]} twice: remove or rename one.")
     rows = []
     for fields in reader:
         if any(field.strip() for field in fields[len(columns) :]):
