@@ -43,7 +43,7 @@ class Evaluation(NamedTuple):
     aggregate: dict[str, Any]
 
 
-class CaseValues(NamedTuple):
+class MeasuredCase(NamedTuple):
     """One case evaluated.
 
     Attributes:
@@ -133,7 +133,7 @@ def find_mask_values(
     return MaskValues(*map(_of_hecktor, found)) if protocol in HECKTOR else found
 
 
-def evaluate_case(case: EvaluatedCase, settings: MetricSettings, mask_values: MaskValues = UNDECLARED) -> CaseValues:
+def evaluate_case(case: EvaluatedCase, settings: MetricSettings, mask_values: MaskValues = UNDECLARED) -> MeasuredCase:
     """Evaluate one case.
 
     Raises:
@@ -154,7 +154,7 @@ def evaluate_case(case: EvaluatedCase, settings: MetricSettings, mask_values: Ma
     if settings.tolerance_mm is not None:
         values |= _surface(arrays, settings.protocol, settings.tolerance_mm)
     highest = max(float(mask.max(initial=0)) for mask in (arrays.reference, arrays.prediction))
-    return CaseValues(values, arrays.unjudged, highest)
+    return MeasuredCase(values, arrays.unjudged, highest)
 
 
 def _of_hecktor(declared: Declared | None) -> Declared:
@@ -169,7 +169,7 @@ def _of_hecktor(declared: Declared | None) -> Declared:
     return Declared(Labels((0, *HECKTOR_LABELS.values()), classes, ignore), "HECKTOR")
 
 
-def _about_values(cases: dict[str, CaseValues], mask_values: MaskValues) -> dict[str, Any]:
+def _about_values(cases: dict[str, MeasuredCase], mask_values: MaskValues) -> dict[str, Any]:
     """Say what was left out, and what counted as tumor without being declared."""
     declared = mask_values.reference
     if declared is not None and declared.labels.ignore is not None:
@@ -223,7 +223,7 @@ def _check(settings: MetricSettings, missing: str | None, num_processes: int, se
 
 def _evaluate_cases(
     cases: list[EvaluatedCase], settings: MetricSettings, mask_values: MaskValues, num_processes: int
-) -> dict[str, CaseValues]:
+) -> dict[str, MeasuredCase]:
     """Evaluate every case before problems are raised, so that all can be mended at once."""
     work = partial(_attempt, settings=settings, mask_values=mask_values)
     outcomes = in_parallel(work, cases, num_processes)
@@ -240,7 +240,7 @@ def _evaluate_cases(
     return {name: outcome for name, outcome in ordered.items() if not isinstance(outcome, UserError)}
 
 
-def _attempt(case: EvaluatedCase, settings: MetricSettings, mask_values: MaskValues) -> CaseValues | UserError:
+def _attempt(case: EvaluatedCase, settings: MetricSettings, mask_values: MaskValues) -> MeasuredCase | UserError:
     try:
         return evaluate_case(case, settings, mask_values)
     except UserError as error:

@@ -94,10 +94,12 @@ def find_dataset_json(folder: Path) -> Path | None:
     It lies beside them (predictions), one level above (imagesTr, labelsTr, gt_segmentations), or two levels above (the
     validation folder of a fold). Files that are not in nnU-Net v2's format are passed over.
     """
-    folder = folder.absolute()
-    places = [folder, folder.parent, *([folder.parent.parent] if folder.name == "validation" else [])]
-    files = (place / NAME for place in places)
-    return next((file for file in files if file.is_file() and not _is_version_1(file)), None)
+    for place in dict.fromkeys((folder.absolute(), folder.resolve())):  # a link, and what it leads to
+        above = [place.parent, *([place.parent.parent] if place.name == "validation" else [])]
+        for file in (each / NAME for each in (place, *above)):
+            if file.is_file() and not _is_version_1(file):
+                return file
+    return None
 
 
 def read_labels(file: Path) -> Labels:

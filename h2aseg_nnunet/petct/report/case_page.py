@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from h2aseg_nnunet import __version__
 from h2aseg_nnunet.petct.files import write_json, write_text
+from h2aseg_nnunet.petct.images.lesions import voxel_volume_ml
 from h2aseg_nnunet.petct.images.masks import MaskValues, leave_out_unjudged
 from h2aseg_nnunet.petct.images.orientation import finite_array
 from h2aseg_nnunet.petct.report.cohort import CaseImages, ReportedCase, read_case
@@ -67,7 +68,7 @@ def write_case(
     """
     images = read_case(files, mask_values)
     suv = finite_array(images.pet)
-    prediction, reference = _masks(images, mask_values)
+    prediction, reference, unjudged = _masks(images, mask_values)
     assert mask_values.prediction is not None  # a report has a dataset.json
     classes = mask_values.prediction.labels.classes
     judged = [
@@ -87,6 +88,7 @@ def write_case(
         settings=settings,
         size=images.pet.GetSize(),
         spacing_mm=images.pet.GetSpacing(),
+        unjudged_ml=unjudged * voxel_volume_ml(images.pet.GetSpacing()),
         suv_range=(float(suv.min()), float(suv.max())),
         version=__version__,
     )
@@ -100,14 +102,14 @@ def write_case(
     write_json(folder / f"{files.name}.json", record)
 
 
-def _masks(images: CaseImages, mask_values: MaskValues) -> tuple[NDArray, NDArray | None]:
-    """Return the label maps of prediction and reference; what is predicted where nobody judged counts for nothing."""
+def _masks(images: CaseImages, mask_values: MaskValues) -> tuple[NDArray, NDArray | None, int]:
+    """Return the label maps of prediction and reference, and how many voxels nobody judged: they are background."""
     prediction = SimpleITK.GetArrayFromImage(images.prediction)
     if images.reference is None:
-        return prediction, None
+        return prediction, None, 0
     reference = SimpleITK.GetArrayFromImage(images.reference)
-    leave_out_unjudged(reference, prediction, mask_values)
-    return prediction, reference
+    unjudged = leave_out_unjudged(reference, prediction, mask_values)
+    return prediction, reference, unjudged
 
 
 def _section(name: str, seen: Patient, judged: JudgedClass, marked: Marked, settings: PageSettings) -> ClassSection:
@@ -118,7 +120,7 @@ def _section(name: str, seen: Patient, judged: JudgedClass, marked: Marked, sett
         judged.measures,
         listed,
         len(judged.lesions) - len(listed),
-        projections(seen, marked, largest, settings.max_suv, alt=f"{name}: {summary(judged.lesions)}."),
+        projections(seen, marked, largest, settings.max_suv, alt=f"{name}: {in_words(judged.lesions)}."),
         [slice_row(seen, marked, spot, settings.max_suv) for spot in largest],
     )
 
@@ -134,7 +136,7 @@ def _largest_of_each_kind(spots: list[Spot], number: int) -> list[Spot]:
     return chosen
 
 
-def summary(lesions: list[JudgedLesion]) -> str:
+def in_words(lesions: list[JudgedLesion]) -> str:
     """Say how many lesions of each kind there are."""
     counts = Counter(lesion.kind for lesion in lesions)
     kinds = [PREDICTED] if counts[PREDICTED] else [FOUND, MISSED, FALSE]

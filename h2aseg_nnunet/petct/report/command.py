@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
         UserError: If a prediction cannot be shown; the others are.
     """
     from h2aseg_nnunet.petct.report.case_page import PageSettings  # SciPy and matplotlib take a second to import
-    from h2aseg_nnunet.petct.report.run import make_report
+    from h2aseg_nnunet.petct.report.run import COULD_NOT, make_report
 
     result = make_report(
         options.images,
@@ -64,4 +64,6 @@ def run(options: argparse.Namespace) -> None:
         print(f"{note}: {listing(names)}")
     print(f"Open {result.page}")
     if result.failed:
-        raise UserError(f"{len(result.failed)} predictions could not be shown: {listing(result.failed)}.")
+        problems = result.notes.get(COULD_NOT, [])
+        first = f" {problems[0]}" if problems else ""
+        raise UserError(f"{len(result.failed)} predictions could not be shown: {listing(result.failed)}.{first}")

@@ -20,6 +20,9 @@ from h2aseg_nnunet.petct.report.case_page import DEFAULT_SETTINGS, PageSettings,
 from h2aseg_nnunet.petct.report.cohort import Cohort, ReportedCase, find_cases
 from h2aseg_nnunet.petct.report.overview import overview, worst_case_names
 
+COULD_NOT = "Could not be shown"
+"""Title of the note on cases with a problem."""
+
 SOURCES = ("report", "images", "evaluate")
 """Packages whose code decides what a page shows."""
 
@@ -199,7 +202,7 @@ def _try(job: _Job) -> str | None:
 
 def _notes(cohort: Cohort, problems: Mapping[str, str]) -> dict[str, list[str]]:
     notes = {
-        "Could not be shown": [f"{name}: {problem}" for name, problem in sorted(problems.items())],
+        COULD_NOT: [f"{name}: {problem}" for name, problem in sorted(problems.items())],
         "Predicted, but CT or PET is missing": cohort.without_images,
         "No reference: not compared": cohort.without_reference,
         "No prediction: not in this report": cohort.without_prediction,

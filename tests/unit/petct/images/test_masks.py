@@ -130,6 +130,14 @@ def test_labels_beside_the_masks_come_before_those_above(tmp_path):
     assert Declared.beside(tmp_path / "labelsTr").labels.ignore == 2
 
 
+def test_a_link_to_a_folder_of_masks_leads_to_their_description(tmp_path):
+    describe(tmp_path / "dataset", {"background": 0, "tumor": 1, "ignore": 2})
+    (tmp_path / "dataset" / "labelsTr").mkdir()
+    (tmp_path / "references").symlink_to(tmp_path / "dataset" / "labelsTr")
+
+    assert Declared.beside(tmp_path / "references").labels.ignore == 2
+
+
 def test_no_description_is_none(tmp_path):
     (tmp_path / "a" / "masks").mkdir(parents=True)
 

@@ -135,6 +135,7 @@ def test_what_nobody_judged_counts_for_nothing(folders):
 
     record = json.loads((folders.output / "cases" / "case.json").read_text())["classes"]
     assert list(record) == ["tumor"] and record["tumor"]["false"] == 0
+    assert "0.05 ml are not judged" in case_page(folders, "case").visible()  # 2 voxels of 24 mm3
 
 
 @pytest.mark.parametrize("kind", ["reference", "prediction"])
