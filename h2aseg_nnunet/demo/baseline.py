@@ -5,26 +5,25 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.evaluate.metrics import dice
 
 
 def best_suv_threshold(cases: Iterable[tuple[NDArray, NDArray]], thresholds: Sequence[float]) -> float:
-    """Chooses the best of the thresholds for these cases, so that the baseline is as strong as a fixed one can be.
+    """Choose the best of the thresholds for these cases, so that the baseline is as strong as a fixed one can be.
 
     Args:
         cases: PET in SUV and the lesion mask of each case; cases without lesions do not count.
-        thresholds: Candidates; voxels of at least that SUV are predicted as lesion.
+        thresholds: Candidates, in SUV; voxels of at least that SUV are predicted as lesion.
 
     Returns:
         The threshold of highest mean Dice, the first of equals.
 
     Raises:
-        UserError: If no case has a lesion, or no threshold is given.
+        ValueError: If no case has a lesion, or no threshold is given.
     """
     scores = [
         [dice(lesions, pet_suv >= threshold) for threshold in thresholds] for pet_suv, lesions in cases if lesions.any()
     ]
     if not scores or not scores[0]:
-        raise UserError(f"No case with a lesion among the cases, or thresholds is empty: {list(thresholds)}.")
+        raise ValueError(f"No case with a lesion among the cases, or thresholds is empty: {list(thresholds)}.")
     return float(thresholds[np.argmax(np.mean(scores, axis=0))])

@@ -3,11 +3,10 @@
 A lesion is a dense nodule in CT *and* hot in PET. Cold nodules look the same in CT, hot fat and hot organs the same
 in PET: no threshold on PET finds the lesions, and nothing in CT alone does.
 
-Points are (z, y, x) in millimetres: z up from the thighs, y from the body's axis to the back, x from the body's axis
+Points are (z, y, x) in millimeters: z up from the thighs, y from the body's axis to the back, x from the body's axis
 to the patient's left. They are the axes of an LPS image with identity direction.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,13 +18,13 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from tqdm import tqdm
 
 from h2aseg_nnunet.modalities import CT, PET
-from h2aseg_nnunet.petct.files import replacing
+from h2aseg_nnunet.petct.files import replacing, write_json
 
 SHAPE = (112, 32, 56)
 SPACING_MM = (8.0, 8.0, 8.0)
 FILE_ENDING = ".nii.gz"
 
-Grid = Sequence[NDArray]  # z (d, 1, 1), y (1, h, 1) and x (1, 1, w) of the voxels' centres
+Coordinates = Sequence[NDArray]  # z (d, 1, 1), y (1, h, 1) and x (1, 1, w) of the voxels' centers
 Point = tuple[float, float, float]
 Range = tuple[float, float]
 
@@ -40,14 +39,14 @@ class Tissue(NamedTuple):
 class Ellipsoid(NamedTuple):
     """An organ; a paired one lies on both sides of the body."""
 
-    centre: Point
+    center: Point
     radii: Point
     tissue: Tissue
     paired: bool = False
 
-    def contains(self, grid: Grid) -> NDArray[np.bool_]:
+    def contains(self, grid: Coordinates) -> NDArray[np.bool_]:
         z, y, x = _fold(grid, self.paired)
-        (cz, cy, cx), (rz, ry, rx) = self.centre, self.radii
+        (cz, cy, cx), (rz, ry, rx) = self.center, self.radii
         return ((z - cz) / rz) ** 2 + ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 <= 1
 
 
@@ -60,7 +59,7 @@ class Tube(NamedTuple):
     tissue: Tissue
     paired: bool = False
 
-    def contains(self, grid: Grid) -> NDArray[np.bool_]:
+    def contains(self, grid: Coordinates) -> NDArray[np.bool_]:
         axis = np.subtract(self.end, self.start)
         offset = [g - s for g, s in zip(_fold(grid, self.paired), self.start, strict=True)]
         along = np.clip(sum(o * a for o, a in zip(offset, axis, strict=True)) / (axis @ axis), 0, 1)
@@ -68,7 +67,7 @@ class Tube(NamedTuple):
         return distance_squared <= (self.radii[0] + along * (self.radii[1] - self.radii[0])) ** 2
 
 
-class Finding(NamedTuple):
+class FocalFinding(NamedTuple):
     """A focal finding: its density, its uptake, and the densities of the tissues in which it may lie."""
 
     hu: Range
@@ -141,9 +140,9 @@ ORGANS = (
 
 NODULE_HU = (80.0, 92.0)
 HOT_SUV = (4.0, 15.0)
-LESION = Finding(NODULE_HU, HOT_SUV, hosts=(LUNG.hu, FAT.hu, MUSCLE.hu))
-COLD_NODULE = Finding(NODULE_HU, (0.4, 1.2), hosts=(LUNG.hu, FAT.hu, MUSCLE.hu))
-HOT_FAT = Finding((-105.0, -95.0), HOT_SUV, hosts=(FAT.hu, MUSCLE.hu))
+LESION = FocalFinding(NODULE_HU, HOT_SUV, hosts=(LUNG.hu, FAT.hu, MUSCLE.hu))
+COLD_NODULE = FocalFinding(NODULE_HU, (0.4, 1.2), hosts=(LUNG.hu, FAT.hu, MUSCLE.hu))
+HOT_FAT = FocalFinding((-105.0, -95.0), HOT_SUV, hosts=(FAT.hu, MUSCLE.hu))
 FINDINGS_OF_EACH_KIND = (2, 6)
 FINDING_RADIUS_MM = (12.0, 32.0)
 ROOM_MM = 20.0  # the largest sphere that must fit where a finding is put
@@ -155,7 +154,7 @@ PET_NOISE = 0.12  # standard deviation at SUV 1; it grows with the square root o
 
 
 def phantom(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
-    """Draws one patient.
+    """Draw one patient.
 
     Returns:
         CT in HU, PET in SUV and the lesion mask (0 or 1), each of `SHAPE` and `SPACING_MM`, axes (z, y, x).
@@ -169,10 +168,19 @@ def phantom(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.f
 
 
 def write_dataset(folder: str | Path, num_training: int, num_test: int, seed: int) -> None:
-    """Writes phantoms as a raw nnU-Net dataset, with labels for the test cases too.
+    """Write phantoms as a raw nnU-Net dataset, with labels for the test cases too.
 
     A case depends only on `seed` and its number, and cases that `folder` already holds are kept: an interrupted call
     can be repeated. `dataset.json` comes last, so where it exists the dataset is complete.
+
+    Args:
+        folder: The dataset's folder.
+        num_training: Number of cases in imagesTr.
+        num_test: Number of cases in imagesTs.
+        seed: Seed of the patients.
+
+    Raises:
+        UserError: If a file cannot be written.
     """
     folder = Path(folder)
     for index in tqdm(range(num_training + num_test), desc="phantoms", unit="case"):
@@ -189,21 +197,21 @@ def write_dataset(folder: str | Path, num_training: int, num_test: int, seed: in
     _write_dataset_json(folder, num_training)
 
 
-def _grid() -> Grid:
-    """Voxel centres, with the body's axis in the middle of the image."""
+def _grid() -> Coordinates:
+    """Return voxel centers, with the body's axis in the middle of the image."""
     z, y, x = np.ogrid[tuple(slice(n) for n in SHAPE)]
     dz, dy, dx = SPACING_MM
     return (z + 0.5) * dz, (y - (SHAPE[1] - 1) / 2) * dy, (x - (SHAPE[2] - 1) / 2) * dx
 
 
-def _fold(grid: Grid, paired: bool) -> Grid:
-    """Lays the right half of the body onto the left, so that one shape describes both of a pair."""
+def _fold(grid: Coordinates, paired: bool) -> Coordinates:
+    """Lay the right half of the body onto the left, so that one shape describes both of a pair."""
     z, y, x = grid
     return z, y, abs(x) if paired else x
 
 
 def _anatomy(rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-    """HU and SUV of a patient without findings, painted from the skin inwards."""
+    """Return HU and SUV of a patient without findings, painted from the skin inward."""
     hu, suv = np.full(SHAPE, AIR.hu), np.zeros(SHAPE)
     stature = rng.uniform((0.94, 0.92, 0.90), (1.02, 1.03, 1.0))
     grid = [axis / scale for axis, scale in zip(_grid(), stature, strict=True)]
@@ -217,14 +225,14 @@ def _anatomy(rng: np.random.Generator) -> tuple[NDArray, NDArray]:
         paint(shape.contains(grid), shape.tissue)
     paint(_ribs(grid), BONE)
     for organ in ORGANS:
-        centre = rng.normal(organ.centre, 3)
+        center = rng.normal(organ.center, 3)
         radii = rng.uniform(0.9, 1.1) * np.array(organ.radii)
-        paint(organ._replace(centre=centre, radii=radii).contains(grid), organ.tissue)
+        paint(organ._replace(center=center, radii=radii).contains(grid), organ.tissue)
     return hu, suv
 
 
-def _body(grid: Grid, fat_mm: float) -> NDArray[np.bool_]:
-    """Trunk and limbs under `fat_mm` of subcutaneous fat; limbs carry half of it."""
+def _body(grid: Coordinates, fat_mm: float) -> NDArray[np.bool_]:
+    """Return trunk and limbs under `fat_mm` of subcutaneous fat; limbs carry half of it."""
     z, y, x = grid
     height, depth, width = TRUNK.T
     half_depth, half_width = np.interp(z, height, depth) + fat_mm, np.interp(z, height, width) + fat_mm
@@ -235,8 +243,8 @@ def _body(grid: Grid, fat_mm: float) -> NDArray[np.bool_]:
     return body
 
 
-def _ribs(grid: Grid) -> NDArray[np.bool_]:
-    """The chest's shell, cut into ribs that descend from the spine to the front."""
+def _ribs(grid: Coordinates) -> NDArray[np.bool_]:
+    """Return the chest's shell, cut into ribs that descend from the spine to the front."""
     z, y, _ = grid
     interior = CHEST._replace(radii=tuple(np.subtract(CHEST.radii, RIB_MM)))
     in_rib = (z - y / 3) % RIB_INTERVAL_MM < RIB_MM
@@ -244,7 +252,7 @@ def _ribs(grid: Grid) -> NDArray[np.bool_]:
 
 
 def _add_findings(hu: NDArray, suv: NDArray, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Puts lesions and as many of each distractor into free lung, fat and muscle; returns the lesions."""
+    """Put lesions and as many of each distractor into free lung, fat and muscle; return the lesions."""
     lesions = np.zeros(SHAPE, np.uint8)
     grid = _grid()
     free = np.isin(hu, LESION.hosts)
@@ -254,19 +262,19 @@ def _add_findings(hu: NDArray, suv: NDArray, rng: np.random.Generator) -> NDArra
     rng.shuffle(findings)  # a fixed order would leave the last kind less room
     for finding in findings:
         voxel = tuple(rng.choice(np.argwhere((room_mm >= ROOM_MM) & np.isin(hu, finding.hosts))))
-        centre = [axis.ravel()[i] for axis, i in zip(grid, voxel, strict=True)]
+        center = [axis.ravel()[i] for axis, i in zip(grid, voxel, strict=True)]
         smallest, largest = FINDING_RADIUS_MM
         radii = rng.uniform(smallest, min(largest, room_mm[voxel]), 3)
-        inside = Ellipsoid(centre, radii, MUSCLE).contains(grid)
+        inside = Ellipsoid(center, radii, MUSCLE).contains(grid)
         hu[inside], suv[inside] = rng.uniform(*finding.hu), rng.uniform(*finding.suv)
         lesions[inside] = finding is LESION
-        distance_mm = np.sqrt(sum((axis - c) ** 2 for axis, c in zip(grid, centre, strict=True)))
+        distance_mm = np.sqrt(sum((axis - c) ** 2 for axis, c in zip(grid, center, strict=True)))
         room_mm = np.minimum(room_mm, distance_mm - radii.max() - max(SPACING_MM))
     return lesions
 
 
 def _blur(image: NDArray, fwhm_mm: float) -> NDArray:
-    """Blurs as a scanner whose point response has this full width at half maximum."""
+    """Blur as a scanner does whose point response has this full width at half maximum."""
     sigma_mm = fwhm_mm / np.sqrt(8 * np.log(2))
     return gaussian_filter(image, [sigma_mm / spacing for spacing in SPACING_MM])
 
@@ -280,11 +288,10 @@ def _write_image(volume: NDArray, file: Path) -> None:
 
 def _write_dataset_json(folder: Path, num_training: int) -> None:
     description = {
-        # nnU-Net normalises a channel named "CT" over the dataset's intensities and any other per image.
+        # nnU-Net normalizes a channel named "CT" over the dataset's intensities and any other per image.
         "channel_names": {str(CT): "CT", str(PET): "PET"},
         "labels": {"background": 0, "tumor": 1},
         "numTraining": num_training,
         "file_ending": FILE_ENDING,
     }
-    with replacing(folder / "dataset.json") as temporary:
-        temporary.write_text(json.dumps(description, indent=2))
+    write_json(folder / "dataset.json", description)

@@ -10,25 +10,23 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct import plots
 from h2aseg_nnunet.petct.evaluate.metrics import dice
-from h2aseg_nnunet.petct.files import replacing
 from h2aseg_nnunet.petct.images.display import CORONAL, SAGITTAL, View
 
-# Two colours of Okabe and Ito that stay apart for colour-blind readers and on grey; the dashes stay apart in print.
-REFERENCE_STYLE = {"color": "#0072B2", "linewidth": 1.4, "linestyle": "solid"}
-PREDICTION_STYLE = {"color": "#D55E00", "linewidth": 1.2, "linestyle": "dashed"}
+REFERENCE_STYLE = {"color": plots.BLUE, "linewidth": 1.4, "linestyle": "solid"}
+PREDICTION_STYLE = {"color": plots.VERMILION, "linewidth": 1.2, "linestyle": "dashed"}  # dashes stay apart in print
 CASES_PER_ROW = 4
 ROW_HEIGHT_INCHES = 5.0
+DPI = 120
 
 
-class Case(NamedTuple):
+class DrawnCase(NamedTuple):
     """One patient's PET with the masks to compare: arrays of equal shape, `spacing_mm` in the arrays' (z, y, x)."""
 
     name: str
@@ -41,30 +39,30 @@ class Case(NamedTuple):
 VIEWS = (CORONAL, SAGITTAL)
 
 
-def draw_mips(cases: Sequence[Case], output_file: str | Path, max_suv: float = 10.0) -> None:
-    """Draws a coronal and a sagittal projection of each case, with both masks outlined, into one picture.
+def draw_mips(cases: Sequence[DrawnCase], output_file: str | Path, max_suv: float = 10.0) -> None:
+    """Draw a coronal and a sagittal projection of each case, with both masks outlined, into one picture.
+
+    Args:
+        cases: At least one case.
+        output_file: The PNG to write.
+        max_suv: SUV that is drawn black.
 
     Raises:
-        UserError: If there are no cases, or a mask's shape differs from the PET's.
+        ValueError: If there are no cases, or a mask's shape differs from the PET's.
+        UserError: If the file cannot be written.
     """
     if not cases:
-        raise UserError("cases is empty: nothing to draw.")
-    figure = mip_figure(cases, max_suv)
-    with replacing(Path(output_file)) as temporary:
-        figure.savefig(temporary, dpi=120)
+        raise ValueError("cases is empty: nothing to draw.")
+    plots.save(mip_figure(cases, max_suv), Path(output_file), DPI)
 
 
-def mip_figure(cases: Sequence[Case], max_suv: float = 10.0) -> Figure:
-    """The figure of `draw_mips`: rows of `CASES_PER_ROW` cases, each with one axes per view."""
+def mip_figure(cases: Sequence[DrawnCase], max_suv: float = 10.0) -> Figure:
+    """Make the figure of `draw_mips`: rows of `CASES_PER_ROW` cases, each with one axes per view."""
     columns = min(len(cases), CASES_PER_ROW)
     rows = -(-len(cases) // columns)
     widths = [_view_size_mm(cases[0], view)[0] for view in VIEWS]
     height = _view_size_mm(cases[0], CORONAL)[1]
-    figure = Figure(
-        figsize=(1.5 + columns * ROW_HEIGHT_INCHES * sum(widths) / height, rows * ROW_HEIGHT_INCHES),
-        layout="constrained",
-    )
-    FigureCanvasAgg(figure)  # not pyplot: no display needed, no global state left behind
+    figure = plots.figure(1.5 + columns * ROW_HEIGHT_INCHES * sum(widths) / height, rows * ROW_HEIGHT_INCHES)
     axes = figure.subplots(rows, columns * len(VIEWS), squeeze=False, width_ratios=widths * columns)
     panels = axes.reshape(-1, len(VIEWS))
     for case, case_axes in zip(cases, panels, strict=False):
@@ -84,20 +82,20 @@ def mip_figure(cases: Sequence[Case], max_suv: float = 10.0) -> Figure:
     return figure
 
 
-def _view_size_mm(case: Case, view: View) -> tuple[float, float]:
-    """Width and height of a projection."""
+def _view_size_mm(case: DrawnCase, view: View) -> tuple[float, float]:
+    """Return width and height of a projection."""
     height, width = np.delete(np.multiply(case.pet_suv.shape, case.spacing_mm), view.axis)
     return float(width), float(height)
 
 
-def _draw_view(axes: Axes, case: Case, view: View, max_suv: float) -> AxesImage:
+def _draw_view(axes: Axes, case: DrawnCase, view: View, max_suv: float) -> AxesImage:
     width_mm, height_mm = _view_size_mm(case, view)
     image = axes.imshow(
         case.pet_suv.max(axis=view.axis),
         cmap="gray_r",
         vmin=0,
         vmax=max_suv,
-        origin="lower",  # z grows towards the head
+        origin="lower",  # z grows toward the head
         extent=(0, width_mm, 0, height_mm),
         aspect="equal",
     )
@@ -109,21 +107,21 @@ def _draw_view(axes: Axes, case: Case, view: View, max_suv: float) -> AxesImage:
     return image
 
 
-def _outline(axes: Axes, case: Case, mask: NDArray, view: View, style: dict) -> None:
+def _outline(axes: Axes, case: DrawnCase, mask: NDArray, view: View, style: dict) -> None:
     if mask.shape != case.pet_suv.shape:
-        raise UserError(f"{case.name}: a mask of shape {mask.shape} does not fit PET of shape {case.pet_suv.shape}.")
+        raise ValueError(f"{case.name}: a mask of shape {mask.shape} does not fit PET of shape {case.pet_suv.shape}.")
     if not mask.any():
         return  # contour warns of a level that it cannot find
     shadow = np.pad(mask.astype(bool).any(axis=view.axis), 1)  # closes outlines at the image's border
     z_mm, x_mm = (
-        (np.arange(n) - 0.5) * spacing  # centres of the padded image's pixels
+        (np.arange(n) - 0.5) * spacing  # centers of the padded image's pixels
         for n, spacing in zip(shadow.shape, np.delete(case.spacing_mm, view.axis), strict=True)
     )
     axes.contour(
         x_mm,
         z_mm,
         shadow,
-        levels=[0.5],  # halfway between centres inside and outside: at the voxels' edges
+        levels=[0.5],  # halfway between centers inside and outside: at the voxels' edges
         colors=style["color"],
         linewidths=style["linewidth"],
         linestyles=style["linestyle"],

@@ -1,28 +1,29 @@
 """The main job in one call: phantoms, nnU-Net's own commands with H2ASeg, held-out Dice beside a SUV threshold."""
 
-import json
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import SimpleITK
-import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from h2aseg_nnunet.demo.baseline import best_suv_threshold
-from h2aseg_nnunet.demo.phantom import FILE_ENDING, write_dataset
-from h2aseg_nnunet.demo.picture import Case, draw_mips
+from h2aseg_nnunet.demo.phantom import FILE_ENDING, SPACING_MM, write_dataset
+from h2aseg_nnunet.demo.picture import DrawnCase, draw_mips
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import PET
+from h2aseg_nnunet.petct.child import run_logged
 from h2aseg_nnunet.petct.evaluate.metrics import dice
-from h2aseg_nnunet.petct.files import replacing
+from h2aseg_nnunet.petct.files import OutputFolder, read_json, write_json
+from h2aseg_nnunet.petct.nnunet.cases import images_in
+from h2aseg_nnunet.petct.nnunet.models import choose_device
 from h2aseg_nnunet.trainer.demo_trainer import DEMO_EPOCHS
 
 DATASET_ID = 901
@@ -80,19 +81,20 @@ def run_demo(
     """Run the demo in `folder`, or go on where an earlier run was interrupted.
 
     Args:
-        folder: Holds everything the demo writes.
-        seed: Of the phantoms; the trainer has its own, always the same.
+        folder: Folder for everything the demo writes.
+        seed: Seed of the phantoms; the trainer has its own, always the same.
         device: cpu, cuda, or auto: a CUDA GPU if there is one.
-        num_training: Cases for training, a fifth of which nnU-Net validates on.
-        num_test: Held-out cases.
+        num_training: Number of cases for training, a fifth of which nnU-Net validates on.
+        num_test: Number of held-out cases.
 
     Raises:
-        UserError: If `folder` holds something else, or a demo with other settings.
-        RuntimeError: If one of nnU-Net's commands fails; the message names its log.
+        UserError: If `folder` holds something else, or a demo with other settings, or if one of nnU-Net's commands
+            fails; the message names its log.
     """
     layout = Layout(Path(folder).resolve())
-    device = device if device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    _claim(layout.folder, {"seed": seed, "num_training": num_training, "num_test": num_test})
+    device = choose_device(device).type
+    settings = {"seed": seed, "num_training": num_training, "num_test": num_test}
+    OutputFolder(layout.folder, "demo.json", "a demo", keys=tuple(settings)).claim(settings)
 
     print("1/5 phantoms", flush=True)
     write_dataset(layout.raw, num_training, num_test, seed)
@@ -105,20 +107,6 @@ def run_demo(
     print("5/5 evaluate", flush=True)
     _once(layout, "evaluate", lambda: _evaluate_folder(layout))
     return _compare_with_threshold(layout)
-
-
-def _claim(folder: Path, settings: dict) -> None:
-    """Mark the folder as this demo's, or make sure that it is: no other files are mixed up with ours."""
-    mark = folder / "demo.json"
-    if mark.exists():
-        found = json.loads(mark.read_text())
-        if found != settings:
-            raise UserError(f"{folder} holds a demo with {found}, not {settings}: choose another folder.")
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} exists and is not a demo's: choose a new or empty folder.")
-    with replacing(mark) as temporary:
-        temporary.write_text(json.dumps(settings))
 
 
 def _once(layout: Layout, step: str, work: Callable[[], None]) -> None:
@@ -155,24 +143,20 @@ def _evaluate_folder(layout: Layout) -> None:
 
 
 def _compare_with_threshold(layout: Layout) -> DemoResult:
-    """nnU-Net's own figure for H2ASeg, and the same cases by the threshold that suits the training cases best."""
-    training = [_read(layout, "Tr", name) for name in _case_names(layout, "Tr")]
+    """Return nnU-Net's own figure for H2ASeg, and that of the threshold that suits the training cases best."""
+    training = [(pet_suv, lesions) for _, pet_suv, lesions in _cases(layout, "Tr")]
     threshold = best_suv_threshold(training, THRESHOLDS_SUV)
-    summary = json.loads((layout.predictions / "summary.json").read_text())
-    cases, threshold_dice = [], []
-    for name in _case_names(layout, "Ts"):
-        pet_suv, lesions = _read(layout, "Ts", name)
-        prediction = SimpleITK.ReadImage(str(layout.predictions / (name + FILE_ENDING)))
-        cases.append(
-            Case(name, pet_suv, lesions, SimpleITK.GetArrayFromImage(prediction), prediction.GetSpacing()[::-1])
-        )
+    summary = read_json(layout.predictions / "summary.json")
+    drawn, threshold_dice = [], []
+    for name, pet_suv, lesions in _cases(layout, "Ts"):
+        prediction = _read_array(layout.predictions / (name + FILE_ENDING))
+        drawn.append(DrawnCase(name, pet_suv, lesions, prediction, SPACING_MM))
         threshold_dice.append(dice(lesions, pet_suv >= threshold))
-    draw_mips(cases[:CASES_DRAWN], layout.picture)
+    draw_mips(drawn[:CASES_DRAWN], layout.picture)
     result = DemoResult(
         summary["foreground_mean"]["Dice"], float(np.mean(threshold_dice)), threshold, layout.picture, layout.folder
     )
-    with replacing(layout.results) as temporary:
-        temporary.write_text(json.dumps(result._asdict(), default=str, indent=2))
+    write_json(layout.results, result._asdict() | {"picture": str(result.picture), "folder": str(result.folder)})
     return result
 
 
@@ -180,39 +164,30 @@ def _run(layout: Layout, command: str, *paths: str | Path, count: str = "", tota
     """Run one of nnU-Net's commands: its output goes to a log, its last line and the time to the screen.
 
     Args:
-        layout: Where the log is and nnU-Net's folders are.
-        command: Name and options.
+        layout: The folder of the log and of nnU-Net's folders.
+        command: Name and options of the command.
         paths: Further arguments, which may contain blanks.
-        count: With `total`, a bar counts the lines that contain this.
-        total: How many there are in all, those of an interrupted run included.
+        count: Text of the lines that a bar counts, if there is a total.
+        total: Number of these lines in all, those of an interrupted run included.
     """
     name, *options = [*command.split(), *map(str, paths)]
     log = layout.folder / "logs" / f"{name}.log"
     before = log.read_text().count(count) if total and log.exists() else 0
     look = "    {l_bar}{bar:20}| {elapsed}<{remaining}" if total else "    {elapsed} {desc}"
     print(f"    {shlex.join([name, *options])}", flush=True)
-    with (
-        log.open("a") as file,
-        subprocess.Popen(
-            [_executable(name), *options],
-            env=_environment(layout),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process,
-        tqdm(total=total, initial=before, bar_format=look, mininterval=1, miniters=0, file=sys.stdout) as bar,
-    ):
-        for line in process.stdout or ():
-            file.write(line)
-            bar.set_description_str(line.strip()[:60] if not total else name, refresh=False)
+    with tqdm(total=total, initial=before, bar_format=look, mininterval=1, miniters=0, file=sys.stdout) as bar:
+
+        def show(line: str) -> None:
+            bar.set_description_str(name if total else line.strip()[:60], refresh=False)
             bar.update(bool(count) and count in line)
-    if process.returncode:
-        raise UserError(f"{name} failed (exit code {process.returncode}); its output is in {log}.")
+
+        ended = run_logged([_executable(name), *options], log, _environment(layout), show)
+    if ended.exit_code:
+        raise UserError(f"{name} failed ({ended.reason}); its output is in {log}.")
 
 
 def _executable(name: str) -> str:
-    """A command of this Python's environment, which need not be activated; else one on PATH (pip install --user)."""
+    """Find a command of this Python's environment, which need not be activated; else on PATH (pip install --user)."""
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
     executable = shutil.which(name, path=path)
     if executable is None:
@@ -221,7 +196,7 @@ def _executable(name: str) -> str:
 
 
 def _environment(layout: Layout) -> dict[str, str]:
-    """nnU-Net's folders inside the demo's, and no more processes than there are cores."""
+    """Return an environment with nnU-Net's folders inside the demo's, and no more processes than there are cores."""
     return os.environ | {
         "nnUNet_raw": str(layout.raw.parent),
         "nnUNet_preprocessed": str(layout.preprocessed.parent),
@@ -237,17 +212,12 @@ def _processes() -> int:
     return min(8, os.cpu_count() or 1)
 
 
-def _case_names(layout: Layout, split: str) -> list[str]:
-    labels = (layout.raw / f"labels{split}").glob(f"[!.]*{FILE_ENDING}")
-    return sorted(file.name.removesuffix(FILE_ENDING) for file in labels)
+def _cases(layout: Layout, split: str) -> Iterator[tuple[str, NDArray, NDArray]]:
+    """Yield name, PET and lesions of each case of a split, "Tr" or "Ts"."""
+    for name, lesions in images_in(layout.raw / f"labels{split}").items():
+        pet = layout.raw / f"images{split}" / f"{name}_{PET:04d}{FILE_ENDING}"
+        yield name, _read_array(pet), _read_array(lesions)
 
 
-def _read(layout: Layout, split: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """PET and lesions of one case."""
-    pet = layout.raw / f"images{split}" / f"{name}_{PET:04d}{FILE_ENDING}"
-    lesions = layout.raw / f"labels{split}" / f"{name}{FILE_ENDING}"
-    return _read_array(pet), _read_array(lesions)
-
-
-def _read_array(file: Path) -> np.ndarray:
+def _read_array(file: Path) -> NDArray:
     return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))

@@ -8,6 +8,7 @@ from scipy.ndimage import binary_dilation, binary_erosion, label
 from h2aseg_nnunet.demo import phantom as phantom_module
 from h2aseg_nnunet.demo.baseline import best_suv_threshold
 from h2aseg_nnunet.demo.phantom import SHAPE, SPACING_MM, phantom, write_dataset
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.evaluate.metrics import dice
 
 SUV_THRESHOLDS = np.arange(0.5, 20, 0.5)
@@ -165,7 +166,7 @@ def test_interrupted_writing_resumes_to_the_same_dataset(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(SimpleITK, "WriteImage", fail_half_way)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(UserError, match=r"phantom_001_0001\.nii\.gz cannot be written: disk full"):
             write_dataset(resumed, num_training=2, num_test=1, seed=5)
     assert files_under(resumed) == [
         "imagesTr/phantom_000_0000.nii.gz",

@@ -3,7 +3,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from h2aseg_nnunet.demo.picture import Case, draw_mips, mip_figure
+from h2aseg_nnunet.demo.picture import DrawnCase, draw_mips, mip_figure
+from h2aseg_nnunet.errors import UserError
 
 SHAPE, SPACING_MM = (6, 4, 5), (3.0, 2.0, 4.0)
 
@@ -15,16 +16,16 @@ def one_voxel(z, y, x):
 
 
 def case(reference=(4, 1, 2), prediction=(4, 1, 2), name="patient"):
-    return Case(name, one_voxel(4, 1, 2) * 7.0, one_voxel(*reference), one_voxel(*prediction), SPACING_MM)
+    return DrawnCase(name, one_voxel(4, 1, 2) * 7.0, one_voxel(*reference), one_voxel(*prediction), SPACING_MM)
 
 
 def panels(figure):
-    """The axes that hold a picture: neither the colour bar nor an unused place."""
+    """The axes that hold a picture: neither the color bar nor an unused place."""
     return [axes for axes in figure.axes if axes.images]
 
 
 def outlines(axes):
-    """Smallest and largest (x, z) in millimetres of each outline."""
+    """Smallest and largest (x, z) in millimeters of each outline."""
     boxes = [outline.get_paths()[0].get_extents() for outline in axes.collections]
     return [(box.min.tolist(), box.max.tolist()) for box in boxes]
 
@@ -37,7 +38,7 @@ def test_panels_have_the_patients_proportions():
     assert coronal.get_aspect() == sagittal.get_aspect() == 1
 
 
-def test_pet_is_projected_with_the_head_up_on_inverted_grey():
+def test_pet_is_projected_with_the_head_up_on_inverted_gray():
     coronal, sagittal = (axes.images[0] for axes in panels(mip_figure([case()])))
 
     assert np.argwhere(coronal.get_array() == 7).tolist() == [[4, 2]]
@@ -69,7 +70,7 @@ def test_title_names_case_and_dice():
 def test_five_cases_fill_two_rows_and_leave_the_rest_blank():
     figure = mip_figure([case(name=str(number)) for number in range(5)])
     assert len(panels(figure)) == 10
-    assert sum(axes.axison for axes in figure.axes) == 10 + 1  # and the colour bar
+    assert sum(axes.axison for axes in figure.axes) == 10 + 1  # and the color bar
 
 
 def test_picture_is_written(tmp_path):
@@ -88,7 +89,7 @@ def test_failing_to_write_leaves_the_old_picture_and_no_remains(tmp_path, monkey
     (tmp_path / "mips.png").write_bytes(b"old")
     monkeypatch.setattr(Figure, "savefig", write_half)
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=r"mips\.png cannot be written: disk full"):
         draw_mips([case()], tmp_path / "mips.png")
 
     assert [file.name for file in tmp_path.iterdir()] == ["mips.png"]

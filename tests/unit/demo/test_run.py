@@ -7,24 +7,22 @@ import time
 
 import pytest
 
-from h2aseg_nnunet.demo.run import Layout, _claim, _once, _run
-
-SETTINGS = {"seed": 0, "num_training": 3, "num_test": 1}
+from h2aseg_nnunet.demo.run import Layout, _once, _run, run_demo
+from h2aseg_nnunet.errors import UserError
 
 
 def test_a_folder_with_other_settings_is_refused(tmp_path):
-    _claim(tmp_path / "demo", SETTINGS)
-    _claim(tmp_path / "demo", SETTINGS)
+    (tmp_path / "demo.json").write_text(json.dumps({"seed": 0, "num_training": 15, "num_test": 4}))
 
-    with pytest.raises(ValueError, match=r"holds a demo with .*'seed': 0.*choose another folder"):
-        _claim(tmp_path / "demo", SETTINGS | {"seed": 1})
+    with pytest.raises(UserError, match=r"holds a demo with other settings \(seed 0, now 1\): choose another folder"):
+        run_demo(tmp_path, seed=1, device="cpu")
 
 
 def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
 
-    with pytest.raises(ValueError, match="not a demo's"):
-        _claim(tmp_path, SETTINGS)
+    with pytest.raises(UserError, match="exists and is not a demo"):
+        run_demo(tmp_path, device="cpu")
 
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -47,7 +45,7 @@ def test_a_finished_step_is_not_done_again_but_a_failed_one_is(tmp_path):
 def test_a_failing_command_names_its_log(tmp_path):
     (tmp_path / "logs").mkdir()
 
-    with pytest.raises(RuntimeError, match=r"nnUNetv2_train failed \(exit code \d+\).*nnUNetv2_train.log"):
+    with pytest.raises(UserError, match=r"nnUNetv2_train failed \(exit code \d+\).*nnUNetv2_train.log"):
         _run(Layout(tmp_path), "nnUNetv2_train 901")
 
     assert "usage" in (tmp_path / "logs" / "nnUNetv2_train.log").read_text()
