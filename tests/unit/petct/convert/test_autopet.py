@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.convert import autopet
 from h2aseg_nnunet.petct.convert.splits import Study, make_folds
 
@@ -136,3 +137,44 @@ def test_2000_studies_are_planned_from_names_and_never_straddle_folds(tmp_path):
         train, val = ({name.split("_")[1] for name in fold[side]} for side in ("train", "val"))
         assert not train & val
         assert 0.19 < len(fold["val"]) / len(studies) < 0.21
+
+
+def test_names_that_are_not_the_challenges_are_warned_of_with_the_guess(tmp_path):
+    names = [f"P{number}_{study}" for number in range(5) for study in ("baseline", "followup")]
+    third_challenge(tmp_path, *names, "psma_b_1")
+
+    plan = autopet.plan(tmp_path)
+
+    assert [case.patient for case in plan.cases if case.name.startswith("P")] == [name.split("_")[0] for name in names]
+    (note,) = plan.notes
+    assert note.startswith("WARNING: 10 cases are not named <fdg or psma>_<patient>_<study>, so their 5 patients are")
+    assert "P0_baseline is of P0" in note and "h2aseg convert pairs" in note
+
+
+def test_numbered_names_are_patients_of_their_own_and_warned_of(tmp_path):
+    third_challenge(tmp_path, *(f"case_{number:03d}" for number in range(8)))
+
+    plan = autopet.plan(tmp_path)
+
+    assert plan.num_patients == 8
+    assert "case_000 is of case_000" in plan.notes[0]
+
+
+def test_names_of_the_challenge_are_no_guess(tmp_path):
+    third_challenge(tmp_path, f"fdg_0168f65af8_{STUDY}", "psma_95b833d46f153cd2_2017-11-18")
+    third_challenge(tmp_path, "own", part="Ts", label=False)
+
+    assert autopet.plan(tmp_path).notes == ()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"train": [], "val": []}, [["fdg_a_1"]], [{"train": ["fdg_a_1"]}], [{"train": "fdg_a_1", "val": []}], "fdg", None],
+    ids=["one fold", "lists", "no val", "a name instead of a list", "text", "null"],
+)
+def test_folds_of_another_shape_are_refused_before_anything_is_converted(tmp_path, content):
+    third_challenge(tmp_path, "fdg_a_1")
+    (tmp_path / "splits_final.json").write_text(json.dumps(content))
+
+    with pytest.raises(UserError, match=r"splits_final\.json does not hold folds; expected is a list"):
+        autopet.plan(tmp_path)

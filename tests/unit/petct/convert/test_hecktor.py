@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.convert import hecktor
 
 
@@ -112,4 +113,78 @@ def test_a_box_that_is_no_number_is_named(tmp_path):
     (tmp_path / "boxes.csv").write_text("PatientID,x1,x2,y1,y2,z1,z2\nCHGJ007,0,9,0,9,0,?\n")
 
     with pytest.raises(ValueError, match=r"boxes\.csv, line 2: could not convert"):
+        hecktor.plan(tmp_path, tmp_path / "boxes.csv")
+
+
+def year_2025(task: Path, *patients: str, label: bool = False) -> None:
+    for patient in patients:
+        endings = ("__CT", "__PT", "") if label else ("__CT", "__PT")
+        touch(*(task / patient / f"{patient}{ending}.nii.gz" for ending in endings))
+
+
+def test_2025_as_delivered_takes_each_patient_from_where_the_label_is(tmp_path):
+    year_2025(tmp_path / "Task 1", "CHUM-001", "CHUM-002", label=True)
+    year_2025(tmp_path / "Task 2", "CHUM-001", "CHUM-002")
+    touch(tmp_path / "Task 2" / "CHUM-001" / "CHUM-001__RTDOSE.nii.gz")
+    year_2025(tmp_path / "Task 3", "CHUM-001", "CHUM-002")
+
+    plan = hecktor.plan(tmp_path)
+
+    assert not plan.refused
+    assert [(case.name, case.training, case.ct.parent.parent.name) for case in plan.cases] == [
+        ("CHUM-001", True, "Task 1"),
+        ("CHUM-002", True, "Task 1"),
+    ]
+    assert plan.notes == ("4 folders without labels are not used: their patients lie in another folder, too",)
+
+
+@pytest.mark.parametrize("task", ["Task 2", "Task 3"])
+def test_a_task_of_2025_without_labels_is_test_data(tmp_path, task):
+    year_2025(tmp_path / task, "CHUM-001")
+
+    plan = hecktor.plan(tmp_path / task)
+
+    assert [(case.name, case.training, case.label) for case in plan.cases] == [("CHUM-001", False, None)]
+    assert plan.notes == (f"no patient of {tmp_path / task} has a label, so they are test cases",)
+
+
+def test_a_patient_of_task_2_alone_is_a_test_case(tmp_path):
+    year_2025(tmp_path / "Task 1", "CHUM-001", label=True)
+    year_2025(tmp_path / "Task 2", "CHUM-001", "CHUM-009")
+    year_2025(tmp_path / "Task 3", "CHUM-009")
+
+    plan = hecktor.plan(tmp_path)
+
+    assert {case.name: (case.training, case.ct.parent.parent.name) for case in plan.cases} == {
+        "CHUM-001": (True, "Task 1"),
+        "CHUM-009": (False, "Task 2"),
+    }
+
+
+def test_a_patient_whose_label_is_missing_among_others_is_refused_whatever_the_other_tasks_have(tmp_path):
+    year_2025(tmp_path / "Task 1", "CHUM-001", label=True)
+    year_2025(tmp_path / "Task 1", "CHUM-002")
+    year_2025(tmp_path / "Task 2", "CHUM-001", "CHUM-002")
+
+    plan = hecktor.plan(tmp_path)
+
+    assert [case.name for case in plan.cases] == ["CHUM-001"]
+    assert "Task 1/CHUM-002/CHUM-002.nii.gz" in plan.refused["CHUM-002"]
+
+
+def test_labels_that_are_links_to_what_is_not_there_do_not_make_test_data(tmp_path):
+    year_2025(tmp_path / "Task 1", "CHUM-001")
+    (tmp_path / "Task 1" / "CHUM-001" / "CHUM-001.nii.gz").symlink_to(tmp_path / "annex")
+
+    plan = hecktor.plan(tmp_path)
+
+    assert not plan.cases and "CHUM-001.nii.gz" in plan.refused["CHUM-001"]
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_a_box_that_is_not_finite_is_named(tmp_path, number):
+    year_2021(tmp_path, "CHGJ007")
+    (tmp_path / "boxes.csv").write_text(f"PatientID,x1,x2,y1,y2,z1,z2\nCHGJ007,0,9,0,{number},0,9\n")
+
+    with pytest.raises(UserError, match=rf"boxes\.csv, line 2: a box is six numbers in mm, not .*{number}"):
         hecktor.plan(tmp_path, tmp_path / "boxes.csv")

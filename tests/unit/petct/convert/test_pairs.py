@@ -1,6 +1,8 @@
 import pytest
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.convert import pairs
+from tests.unit.petct.convert.layouts import CT_GRID, arrange, convert, dataset
 
 
 @pytest.fixture
@@ -67,3 +69,125 @@ def test_another_encoding_is_told(table):
 def test_a_missing_table_is_told(tmp_path):
     with pytest.raises(ValueError, match=r"none\.csv does not exist"):
         pairs.plan(tmp_path / "none.csv")
+
+
+def block(*patients: str) -> str:
+    """A table whose rows name these patients."""
+    return "\n".join(["case,ct,pet,patient", *(f"c{i},ct{i},pet{i},{patient}" for i, patient in enumerate(patients))])
+
+
+@pytest.mark.parametrize(
+    ("patients", "line"),
+    [
+        (("P0", "", "P1", ""), 3),
+        (("", "", "P1", "P1"), 2),
+        (("P0", "P0", "P1", "-"), 5),
+        (("P0", "''", "P1", "P1"), 3),
+        (("P0", "P0", "P1", " "), 5),
+    ],
+    ids=["merged cells", "not in the first rows", "a dash", "ditto marks", "a space"],
+)
+def test_patients_that_only_some_rows_name_are_refused(table, patients, line):
+    with pytest.raises(UserError, match=rf"cohort\.csv, line {line}: .*Merged cells .*name the patient in every row"):
+        pairs.plan(table(block(*patients)))
+
+
+def test_rows_that_all_name_their_patient_say_nothing(table):
+    assert pairs.plan(table(block("P0", "P0", "P1"))).notes == ()
+
+
+@pytest.mark.parametrize("text", [block("", ""), "case,ct,pet\na,ct0,pet0\nb,ct1,pet1\n"], ids=["empty", "no column"])
+def test_a_table_without_patients_is_warned_of(table, text):
+    (note,) = pairs.plan(table(text)).notes
+
+    assert note.startswith("WARNING: my cohort.csv names no patients, so every case counts as a patient of its own")
+
+
+def test_one_file_in_cases_of_two_patients_is_warned_of(table, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "ct0")
+
+    (note,) = pairs.plan(table("case,ct,pet,patient\na,ct0,pet0,A\nb,link,pet1,B\n")).notes
+
+    assert note.startswith("WARNING: my cohort.csv gives one file to several patients (link in a and b)")
+    assert pairs.plan(table("case,ct,pet,patient\na,ct0,pet0,A\nb,link,pet1,A\n")).notes == ()
+
+
+def test_paths_lie_beside_the_name_of_a_table_that_is_a_link(table, tmp_path):
+    """As git-annex, DataLad and Snakemake make them."""
+    (tmp_path / "data").mkdir()
+    link = tmp_path / "data" / "cohort.csv"
+    link.symlink_to(table("case,ct,pet\n1,a,b\n"))
+
+    plan = pairs.plan(link)
+
+    assert plan.cases[0].ct == tmp_path / "data" / "a"
+    assert plan.source == link and plan.name == "cohort"
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (("background", "tumor"), "background would be label 1"),
+        (("tumor", "Background"), "Background would be label 2"),
+        (("tumor", "tumor"), "tumor is named twice"),
+        (("GTV", "gtv"), "gtv is named twice"),
+        (("tumor,node",), "'tumor,node' cannot be a label's name.* Separate names by spaces"),
+        (("",), "'' cannot be a label's name"),
+        ((" tumor",), "' tumor' cannot be"),
+        (("ignore",), "ignore is nnU-Net's name of voxels that nobody judged"),
+        (("ignore", "tumor"), "must be the last of several"),
+        (("tumor", "Ignore"), "spelled ignore"),
+    ],
+)
+def test_names_that_no_label_can_have_are_refused(table, labels, words):
+    with pytest.raises(UserError, match=words):
+        pairs.plan(table("case,ct,pet\n1,a,b\n"), labels)
+
+
+def test_the_ignore_label_is_the_last_and_no_lesion(table):
+    plan = pairs.plan(table("case,ct,pet\n1,a,b\n"), ("tumor", "node", "ignore"))
+
+    assert plan.label_values == {"tumor": 1, "node": 2, "ignore": 3}
+    assert plan.lesion_values == {"tumor": 1, "node": 2}
+
+
+def same_name(folder):
+    return folder / "ct.nii"
+
+
+def link(folder):
+    (folder / "link.nii").symlink_to(folder / "ct.nii")
+    return folder / "link.nii"
+
+
+def hard_link(folder):
+    (folder / "hard.nii").hardlink_to(folder / "ct.nii")
+    return folder / "hard.nii"
+
+
+def copy(folder):
+    (folder / "copy.nii").write_bytes((folder / "ct.nii").read_bytes())
+    return folder / "copy.nii"
+
+
+@pytest.mark.parametrize("make", [same_name, link, hard_link, copy])
+def test_one_image_given_as_ct_and_as_pet_is_refused(nnunet, capsys, make):
+    command = arrange("pairs", nnunet / "source", CT_GRID, CT_GRID, ("one", "two"))
+    pet = make(nnunet / "source" / "one")
+    command[1].write_text(command[1].read_text().replace("one/pet.nii", f"one/{pet.name}"))
+
+    assert convert(*command) == 1
+
+    (refusal,) = (line for line in capsys.readouterr().out.splitlines() if "REFUSED" in line)
+    assert refusal.startswith("  one REFUSED: ") and str(pet) in refusal
+    assert "is given as ct and as pet" in refusal or "hold the same values" in refusal
+    assert not list((dataset(nnunet) / "imagesTr").glob("one*"))
+
+
+def test_the_label_given_as_pet_is_refused(nnunet, capsys):
+    command = arrange("pairs", nnunet / "source", CT_GRID, CT_GRID)
+    command[1].write_text(command[1].read_text().replace("one/pet.nii", "one/label.nii"))
+
+    assert convert(*command) == 1
+
+    assert "label.nii is given as pet and as label: name the file of each" in capsys.readouterr().out

@@ -108,6 +108,8 @@ def test_without_nnunet_raw_there_is_one_clear_sentence(nnunet, capsys, monkeypa
     [
         (["--spacing", "-1"], "one or three positive numbers"),
         (["--spacing", "1", "2"], "one or three positive numbers"),
+        (["--spacing", "nan"], "one or three positive numbers"),
+        (["--spacing", "1", "1", "inf"], "one or three positive numbers"),
         (["-d", "1000"], "between 1 and 999"),
         (["--name", "my data"], "letters, digits, _ and -"),
     ],
