@@ -4,7 +4,7 @@ import argparse
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.evaluate import MISSING, PROTOCOLS
-from h2aseg_nnunet.petct.options import Parser, add_processes
+from h2aseg_nnunet.petct.options import Parser, add_processes, positive
 
 
 def add_arguments(parser: Parser) -> None:
@@ -26,9 +26,11 @@ def add_arguments(parser: Parser) -> None:
         help="PET in SUV, case_0001.nii.gz or case.nii.gz; adds tumor volume, TLG and SUVmax.",
     )
     parser.add_argument(
-        "--iou", type=float, help="Overlap that finds a lesion, for --metrics lesion (default: one voxel)."
+        "--iou", type=positive, help="Overlap that finds a lesion, for --metrics lesion (default: one voxel)."
     )
-    parser.add_argument("--surface", type=float, metavar="MM", help="Add HD95, and the surface Dice at this tolerance.")
+    parser.add_argument(
+        "--surface", type=positive, metavar="MM", help="Add HD95, and the surface Dice at this tolerance."
+    )
     parser.add_argument(
         "--missing",
         choices=MISSING,

@@ -165,7 +165,7 @@ def _of_hecktor(declared: Declared | None) -> Declared:
             f"{', '.join(f'{value} ({name})' for name, value in HECKTOR_LABELS.items())}: choose other metrics, or "
             "another dataset.json with --dataset-json."
         )
-    classes = {name: (value,) for name, value in HECKTOR_LABELS.items()}
+    classes: dict[str, tuple[int, ...]] = {name: (value,) for name, value in HECKTOR_LABELS.items()}
     return Declared(Labels((0, *HECKTOR_LABELS.values()), classes, ignore), "HECKTOR")
 
 

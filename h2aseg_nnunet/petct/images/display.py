@@ -5,6 +5,7 @@ Volumes have axes (z, y, x) that grow to the head, to the back and to the patien
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +56,7 @@ def shadow(bits: NDArray, view: View) -> NDArray:
     return as_seen(np.bitwise_or.reduce(bits, axis=view.axis), view)
 
 
-def pixel_size_mm(spacing_mm: tuple[float, float, float], view: View) -> tuple[float, float]:
+def pixel_size_mm(spacing_mm: Sequence[float], view: View) -> tuple[float, float]:
     """Return height and width of the view's pixels, given the volume's spacing (z, y, x)."""
     height, width = (size for axis, size in enumerate(spacing_mm) if axis != view.axis)
     return height, width

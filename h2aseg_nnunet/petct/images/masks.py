@@ -147,12 +147,11 @@ def _remedy(mask: NDArray, wrong: NDArray, declared: Declared | None) -> str:
         return "Threshold it if it holds probabilities, for instance at 0.5; save masks as integers."
     if wrong[0] < 0 or (declared is None and wrong[0] in MARKS):
         return (
-            "Store 0 for background. Where nobody judged, store the label that a dataset.json beside the masks declares "
-            "as ignore."
+            "Store 0 for background. Where nobody judged, store the label that a dataset.json beside the masks "
+            "declares as ignore."
         )
-    classes = [] if declared is None else [value for value in declared.labels.values if value]
-    if len(wrong) == len(classes) == 1 and not np.any(mask == classes[0]):
-        return f"Store {classes[0]} instead of {_exact(wrong[0])} if it marks {', '.join(declared.labels.classes)}."
+    if declared is not None and len(declared.labels.classes) == len(wrong) == 1 and not np.any(mask == 1):
+        return f"Store 1 instead of {_exact(wrong[0])} if it marks {', '.join(declared.labels.classes)}."
     return "Correct the mask, or declare the value under labels in a dataset.json beside these masks."
 
 

@@ -55,7 +55,7 @@ def bland_altman_chart(
     """Draw the difference of the volumes over their mean, with bias and limits of agreement."""
     figure, axes = _figure(4.2, 3.6)
     mean_ml, difference_ml = np.add(reference_ml, predicted_ml) / 2, np.subtract(predicted_ml, reference_ml)
-    _volume_scale(axes, mean_ml, x=True)
+    _volume_scale(axes, mean_ml.tolist(), x=True)
     axes.axhline(0, color="#777777", linewidth=0.8)
     limits = agreement(reference_ml, predicted_ml)
     if limits:
@@ -117,7 +117,7 @@ def _svg(figure: Figure, cases: Sequence[str], name: str) -> str:
             element.text = ""  # would apply to the whole page
     for link in list(root.iter("a")):
         link.set("tabindex", "-1")
-        ElementTree.SubElement(link, "title").text = names[link.get("href")]
+        ElementTree.SubElement(link, "title").text = names[link.attrib["href"]]
     for size in ("width", "height"):
         del root.attrib[size]  # the viewBox keeps the proportions
     return ElementTree.tostring(root, encoding="unicode")

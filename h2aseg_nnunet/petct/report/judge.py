@@ -126,6 +126,7 @@ def _add(
 
 def _judged(name: str, kind: str, lesion: Lesion, share: float | None, image: Image) -> JudgedLesion:
     center = lesion.centroid[::-1]
+    assert lesion.suv_max is not None and lesion.suv_mean is not None and lesion.tlg is not None  # there is a PET
     return JudgedLesion(
         name,
         kind,
@@ -163,4 +164,4 @@ def _compared(measures: Measures, true: list[Lesion], predicted: list[Lesion], o
 
 def _volume_and_tlg(group: list[Lesion]) -> tuple[float, float]:
     """Sum exactly, so that a sum does not depend on the order of lesions."""
-    return math.fsum(lesion.volume_ml for lesion in group), math.fsum(lesion.tlg for lesion in group)
+    return math.fsum(lesion.volume_ml for lesion in group), math.fsum(lesion.tlg or 0.0 for lesion in group)

@@ -95,7 +95,8 @@ def _figures(rows: Sequence[Row], name: str, key: str, label: str, digits: int) 
 
 
 def _volumes(rows: Sequence[Row], name: str) -> Volumes:
-    reference, predicted = [row.measures.reference_volume_ml for row in rows], [row.measures.volume_ml for row in rows]
+    reference = [row.measures.reference_volume_ml or 0.0 for row in rows]
+    predicted = [row.measures.volume_ml for row in rows]
     cases = [row.case for row in rows]
     return Volumes(
         agreement(reference, predicted),

@@ -4,7 +4,7 @@ Outlines lie over the pixels as vector graphics: a reader can switch them off, a
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from contourpy import contour_generator
@@ -120,7 +120,7 @@ def outline_path(mask: NDArray, pixel_height: float, pixel_width: float) -> str:
     rows, columns = (slice(where.min(), where.max() + 1) for where in np.nonzero(mask))
     finer = mask[rows, columns].astype(np.float32).repeat(FINER, axis=0).repeat(FINER, axis=1)
     closed = np.pad(finer, 1)  # lets an outline close at the picture's edge
-    rings = contour_generator(z=closed).lines(0.5)  # of x, y; a pixel's center is a whole number
+    rings = cast(list[NDArray], contour_generator(z=closed).lines(0.5))  # of x, y; a pixel's center is a whole number
     first = (columns.start, rows.start)
     return "".join(_ring(((_corners(ring) - 0.5) / FINER + first) * (pixel_width, pixel_height)) for ring in rings)
 

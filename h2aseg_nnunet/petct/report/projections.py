@@ -45,7 +45,7 @@ def projections(patient: Patient, marked: Marked, named: Sequence[Spot], max_suv
 def units_per_mm(patient: Patient, view: View, largest: tuple[float, float]) -> float:
     """Return the scale at which a projection just fits."""
     shape = np.delete(patient.suv.shape, view.axis)
-    return float(np.min(largest / (shape * pixel_size_mm(patient.spacing_mm, view))))
+    return float(np.min(np.divide(largest, shape * pixel_size_mm(patient.spacing_mm, view))))
 
 
 def projection(

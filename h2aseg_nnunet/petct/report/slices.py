@@ -54,14 +54,14 @@ def slice_row(patient: Patient, marked: Marked, spot: Spot, max_suv: float) -> S
     name = spot.lesion.name
     panels = []
     if close.suv.size < slice_.suv.size:
-        image = jpeg_uri(fused(slice_.ct_hu, slice_.suv, max_suv))
-        panels.append(_panel(image, slice_, spacing_mm, "PET over CT", f"Whole axial slice through {name}", window))
-    for image, caption in (
+        whole = jpeg_uri(fused(slice_.ct_hu, slice_.suv, max_suv))
+        panels.append(_panel(whole, slice_, spacing_mm, "PET over CT", f"Whole axial slice through {name}", window))
+    for pixels, caption in (
         (ct_gray(close.ct_hu), "CT"),
         (pet_gray(close.suv, max_suv), "PET"),
         (fused(close.ct_hu, close.suv, max_suv), "PET over CT"),
     ):
-        panels.append(_panel(png_uri(image), close, spacing_mm, caption, f"Axial {caption} close to {name}"))
+        panels.append(_panel(png_uri(pixels), close, spacing_mm, caption, f"Axial {caption} close to {name}"))
     return SliceRow(spot.lesion, patient.origin_mm[0] + z * patient.spacing_mm[0], panels)
 
 
@@ -98,6 +98,6 @@ def _panel(
         alt=alt,
         outlines=draw_outlines(plane.bits, pixel_height, pixel_width),
         scale_bar=scale_bar(width_mm, scale),
-        frame=Frame.around(*frame, pixel_height, pixel_width) if frame else None,
+        frame=Frame.around(frame[0], frame[1], pixel_height, pixel_width) if frame else None,
         dark=caption != "PET",
     )
