@@ -2,7 +2,15 @@
 
 import argparse
 
-from h2aseg_nnunet.petct.options import Parser, add_continue, add_images, add_model, add_overlay, add_prediction
+from h2aseg_nnunet.petct.options import (
+    Parser,
+    add_continue,
+    add_images,
+    add_model,
+    add_overlay,
+    add_prediction,
+    finite,
+)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -26,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--point",
-        type=float,
+        type=finite,
         nargs=3,
         metavar=("X", "Y", "Z"),
         help="The same voxel by its position in mm, to the left, back and head (LPS).",

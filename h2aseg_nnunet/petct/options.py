@@ -1,6 +1,7 @@
 """Options that several commands share: one spelling, one meaning, one sentence of help."""
 
 import argparse
+import math
 from typing import Any
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -19,6 +20,25 @@ class Parser(argparse.ArgumentParser):
         for name in former:
             self._option_string_actions[name] = action
         return action
+
+
+def positive(text: str) -> float:
+    """Read a number above 0, for argparse's `type`; nan and inf are none."""
+    number = finite(text)
+    if number <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
+def finite(text: str) -> float:
+    """Read a number that is not nan or inf, for argparse's `type`."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text} is not a number")
+    return number
 
 
 def add_images(parser: Parser, required: bool = True, help: str = "Folder of images, case_0000.nii.gz, ...") -> None:
@@ -42,7 +62,7 @@ def add_prediction(parser: Parser) -> None:
     """Add -step_size and -device, as nnUNetv2_predict has them."""
     parser.add_argument(
         "-step_size",
-        type=float,
+        type=positive,
         default=0.5,
         metavar="SHARE",
         help="Step of the sliding window as a share of the patch (default: %(default)s).",
@@ -84,7 +104,7 @@ def add_overlay(parser: Parser) -> None:
     """Add --max-suv, the gray scale of PET in pictures."""
     parser.add_argument(
         "--max-suv",
-        type=float,
+        type=positive,
         default=10.0,
         metavar="SUV",
         former=("--max_suv",),

@@ -2,14 +2,14 @@
 
 import argparse
 
-from h2aseg_nnunet.petct.options import Parser, add_processes
+from h2aseg_nnunet.petct.options import Parser, add_processes, positive
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the options."""
     parser.add_argument("-d", dest="dataset_id", type=int, required=True, metavar="ID", help="Number of a raw dataset.")
     parser.add_argument(
-        "-gpu_memory_target", type=float, required=True, metavar="GB", help="Memory of the GPU to train on."
+        "-gpu_memory_target", type=positive, required=True, metavar="GB", help="Memory of the GPU to train on."
     )
     parser.add_argument(
         "-c",

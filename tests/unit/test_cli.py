@@ -5,7 +5,20 @@ import pytest
 
 from h2aseg_nnunet import __version__, cli
 from h2aseg_nnunet._register import trainer_path
-from h2aseg_nnunet.demo import run as run_demo
+from h2aseg_nnunet.petct.check import run as run_check
+
+
+def imports(*arguments):
+    """Names of the modules that a call of the command has imported in a process of its own."""
+    code = (
+        "import contextlib, os, sys\n"
+        "from h2aseg_nnunet.cli import main\n"
+        "with contextlib.suppress(SystemExit), open(os.devnull, 'w') as nothing, contextlib.redirect_stdout(nothing):\n"
+        "    main(sys.argv[1:])\n"
+        "print(*sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
 
 
 def test_trainer_path_prints_the_directory_and_nothing_else(capsys):
@@ -14,10 +27,9 @@ def test_trainer_path_prints_the_directory_and_nothing_else(capsys):
     assert capsys.readouterr().out == trainer_path() + "\n"
 
 
-def test_trainer_path_does_not_wait_for_torch():
-    code = "import sys; from h2aseg_nnunet.cli import main; main(['trainer-path']); assert 'torch' not in sys.modules"
-
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+@pytest.mark.parametrize("arguments", [["--help"], ["trainer-path"], *([name, "--help"] for name in cli.COMMANDS)])
+def test_help_waits_for_no_library(arguments):
+    assert imports(*arguments).isdisjoint({"torch", "SimpleITK", "matplotlib", "scipy", "nnunetv2", "numpy"})
 
 
 def test_version(capsys):
@@ -36,22 +48,49 @@ def test_a_command_is_required(capsys):
     assert "COMMAND" in capsys.readouterr().err
 
 
-def test_a_users_mistake_is_one_line_and_exit_code_1(tmp_path, capsys):
-    (tmp_path / "thesis.txt").write_text("mine")
+def test_every_command_is_shown_with_its_sentence(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
 
-    assert cli.main(["demo", "-o", str(tmp_path)]) == 1
+    text = " ".join(capsys.readouterr().out.split())
+    for name, (_, sentence) in cli.COMMANDS.items():
+        assert f"{name} {sentence}" in text
+
+
+def test_a_users_mistake_is_one_line_and_exit_code_1(tmp_path, capsys):
+    assert cli.main(["check", "-i", str(tmp_path / "nowhere")]) == 1
 
     error = capsys.readouterr().err
-    assert error.startswith("h2aseg demo: ") and "is not a demo's" in error
+    assert error.startswith("h2aseg check: ") and "is no folder" in error
     assert error.count("\n") == 1
-    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "check"], ["check", "--debug"]])
+def test_debug_shows_the_traceback_of_a_users_mistake(tmp_path, arguments):
+    command = [sys.executable, "-m", "h2aseg_nnunet.cli", *arguments, "-i", str(tmp_path / "nowhere")]
+
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "UserError: " in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError, OSError, KeyError])
+def test_a_fault_of_the_program_is_not_swallowed(monkeypatch, error):
+    def fail(*args, **kwargs):
+        raise error("a bug")
+
+    monkeypatch.setattr(run_check, "check_inputs", fail)
+
+    with pytest.raises(error, match="a bug"):
+        cli.main(["check", "-i", "images"])
 
 
 def test_interruption_says_how_to_go_on(monkeypatch, capsys):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_demo, "run_demo", interrupt)
+    monkeypatch.setattr(run_check, "check_inputs", interrupt)
 
-    assert cli.main(["demo"]) == 130
+    assert cli.main(["check", "-i", "images"]) == 130
     assert "run the same command again" in capsys.readouterr().err

@@ -28,7 +28,7 @@ class ImageFiles(NamedTuple):
         """
         images = [read_image(file) for file in self.images]
         for file, image in zip(self.images[1:], images[1:], strict=True):
-            require_same_grid(file, image, self.images[0], images[0], "nnU-Net needs one grid per case.")
+            require_same_grid(file, image, self.images[0], images[0], "Resample it: nnU-Net needs one grid per case.")
         return images
 
 
@@ -61,7 +61,7 @@ def images_in(folder: Path) -> dict[str, Path]:
         UserError: If the folder does not exist, or holds no image, or two with one name.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder: a folder of masks, one file per case, is expected.")
+        raise UserError(f"{folder} is not a folder: a folder of images or masks is expected.")
     images: dict[str, Path] = {}
     for file in sorted(folder.iterdir()):
         ending = ending_of(file.name)

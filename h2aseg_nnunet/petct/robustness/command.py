@@ -3,7 +3,15 @@
 import argparse
 from pathlib import Path
 
-from h2aseg_nnunet.petct.options import Parser, add_continue, add_images, add_model, add_prediction, add_processes
+from h2aseg_nnunet.petct.options import (
+    Parser,
+    add_continue,
+    add_images,
+    add_model,
+    add_prediction,
+    add_processes,
+    finite,
+)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -28,7 +36,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--shifts",
-        type=float,
+        type=finite,
         nargs="*",
         default=[1, 2, 4],
         metavar="VOXELS",
