@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import math
 import os
 import re
 
@@ -10,8 +11,10 @@ import SimpleITK
 from PIL import Image
 
 from h2aseg_nnunet import cli
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.report import case_page as case_report
 from h2aseg_nnunet.petct.report import run as report
+from h2aseg_nnunet.petct.report.case_page import PageSettings
 from h2aseg_nnunet.petct.report.run import make_report
 from tests.unit.petct.report.conftest import FALSE, MISSED, SHAPE, TRUE, arrays
 from tests.unit.petct.report.pages import Page, check
@@ -359,15 +362,23 @@ def test_report_on_other_predictions_is_left_alone(folders, tmp_path, capsys):
     assert (folders.output / "index.html").read_text() == before
 
 
-@pytest.mark.parametrize(
-    "options", [("--max-suv", "0"), ("--max-suv", "nan"), ("--max-suv", "inf"), ("--num-lesions", "-1"), ("-np", "0")]
-)
+@pytest.mark.parametrize("options", [("--num-lesions", "-1"), ("-np", "0")])
 def test_impossible_settings_are_refused(folders, capsys, options):
     folders.add("case")
 
     assert cli.main([*folders.arguments(), *options]) == 1
 
     assert options[0] in capsys.readouterr().err
+    assert not folders.output.exists()
+
+
+@pytest.mark.parametrize("max_suv", [0, -1, math.nan, math.inf])
+def test_a_gray_scale_needs_a_highest_suv(folders, max_suv):
+    folders.add("case")
+
+    with pytest.raises(UserError, match=f"--max-suv {max_suv:g}: a number above 0"):
+        make_report(folders.images, folders.predictions, folders.output, settings=PageSettings(max_suv=max_suv))
+
     assert not folders.output.exists()
 
 
