@@ -26,4 +26,4 @@ def best_suv_threshold(cases: Iterable[tuple[NDArray, NDArray]], thresholds: Seq
     ]
     if not scores or not scores[0]:
         raise ValueError(f"No case with a lesion among the cases, or thresholds is empty: {list(thresholds)}.")
-    return float(thresholds[np.argmax(np.mean(scores, axis=0))])
+    return float(thresholds[int(np.argmax(np.mean(scores, axis=0)))])

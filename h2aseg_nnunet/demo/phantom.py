@@ -25,7 +25,7 @@ SPACING_MM = (8.0, 8.0, 8.0)
 FILE_ENDING = ".nii.gz"
 
 Coordinates = Sequence[NDArray]  # z (d, 1, 1), y (1, h, 1) and x (1, 1, w) of the voxels' centers
-Point = tuple[float, float, float]
+Point = Sequence[float]  # z, y, x
 Range = tuple[float, float]
 
 
@@ -192,7 +192,8 @@ def write_dataset(folder: str | Path, num_training: int, num_test: int, seed: in
         )
         if all(file.exists() for file in files):
             continue
-        for volume, file in zip(phantom(np.random.default_rng((seed, index))), files, strict=True):
+        volumes: tuple[NDArray, ...] = phantom(np.random.default_rng((seed, index)))
+        for volume, file in zip(volumes, files, strict=True):
             _write_image(volume, file)
     _write_dataset_json(folder, num_training)
 
@@ -225,8 +226,8 @@ def _anatomy(rng: np.random.Generator) -> tuple[NDArray, NDArray]:
         paint(shape.contains(grid), shape.tissue)
     paint(_ribs(grid), BONE)
     for organ in ORGANS:
-        center = rng.normal(organ.center, 3)
-        radii = rng.uniform(0.9, 1.1) * np.array(organ.radii)
+        center = rng.normal(organ.center, 3).tolist()
+        radii = (rng.uniform(0.9, 1.1) * np.array(organ.radii)).tolist()
         paint(organ._replace(center=center, radii=radii).contains(grid), organ.tissue)
     return hu, suv
 
@@ -246,7 +247,7 @@ def _body(grid: Coordinates, fat_mm: float) -> NDArray[np.bool_]:
 def _ribs(grid: Coordinates) -> NDArray[np.bool_]:
     """Return the chest's shell, cut into ribs that descend from the spine to the front."""
     z, y, _ = grid
-    interior = CHEST._replace(radii=tuple(np.subtract(CHEST.radii, RIB_MM)))
+    interior = CHEST._replace(radii=np.subtract(CHEST.radii, RIB_MM).tolist())
     in_rib = (z - y / 3) % RIB_INTERVAL_MM < RIB_MM
     return CHEST.contains(grid) & ~interior.contains(grid) & in_rib
 
@@ -265,7 +266,7 @@ def _add_findings(hu: NDArray, suv: NDArray, rng: np.random.Generator) -> NDArra
         center = [axis.ravel()[i] for axis, i in zip(grid, voxel, strict=True)]
         smallest, largest = FINDING_RADIUS_MM
         radii = rng.uniform(smallest, min(largest, room_mm[voxel]), 3)
-        inside = Ellipsoid(center, radii, MUSCLE).contains(grid)
+        inside = Ellipsoid(center, radii.tolist(), MUSCLE).contains(grid)
         hu[inside], suv[inside] = rng.uniform(*finding.hu), rng.uniform(*finding.suv)
         lesions[inside] = finding is LESION
         distance_mm = np.sqrt(sum((axis - c) ** 2 for axis, c in zip(grid, center, strict=True)))

@@ -137,7 +137,7 @@ def default_voxel(image: Image, prediction: CasePrediction, inside: NDArray[np.b
         middle = _middle_of_largest(prediction.tumor, spacing_zyx_mm(image))
         return _voxel(image, middle[::-1], "middle of the largest lesion")
     seen = np.where(inside, prediction.probabilities, -1)
-    most = np.unravel_index(seen.argmax(), seen.shape)
+    most = np.array(np.unravel_index(seen.argmax(), seen.shape))
     return _voxel(image, most[::-1], "most probable, for no tumor is predicted")
 
 
@@ -151,8 +151,9 @@ def _middle_of_largest(mask: NDArray, spacing_mm: Sequence[float]) -> NDArray:
     return deepest + [part.start for part in largest.bounding_box]
 
 
-def _voxel(image: Image, index_xyz: Sequence[int], chosen: str) -> Voxel:
-    index = tuple(int(i) for i in index_xyz)
+def _voxel(image: Image, index_xyz: Sequence[int] | NDArray, chosen: str) -> Voxel:
+    x, y, z = map(int, index_xyz)
+    index = (x, y, z)
     if not all(0 <= i < size for i, size in zip(index, image.GetSize(), strict=True)):
         size = " x ".join(map(str, image.GetSize()))
         raise UserError(f"The voxel {chosen}, {index}, lies outside the image of {size} voxels.")

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from h2aseg_nnunet.explain.model import Model
-from h2aseg_nnunet.network.blocks import resize
 from h2aseg_nnunet.network.decoder import tumor_probability
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.network.readings import MODALITIES, DecoderReadings, GainTally, StageGains, reading_decoder
+from h2aseg_nnunet.network.resize import resize
 
 EPSILON = 1e-6
 """Probabilities closer to 0 or 1 than this are cut off, for their log-odds leave the range of half precision."""

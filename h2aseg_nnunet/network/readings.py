@@ -90,8 +90,8 @@ class GainTally:
                 (reading.w1 - reading.w0).sum(0),
                 torch.stack([in_tumor.sum(), in_background.sum(), torch.ones_like(in_tumor).sum()]),
             ]
-            before = self._sums.get(stage, [0, 0, 0, 0])
-            self._sums[stage] = [a + b for a, b in zip(before, weighted, strict=True)]
+            before = self._sums.get(stage)
+            self._sums[stage] = [a + b for a, b in zip(before, weighted, strict=True)] if before else weighted
 
     def means(self) -> list[StageGains]:
         """Return the means from full resolution to the coarsest stage that has TAMW."""
@@ -120,7 +120,7 @@ def reading_decoder(network: nn.Module) -> Iterator[DecoderReadings]:
     readings = DecoderReadings({}, {})
     with ExitStack() as hooks:
         for stage, module in _from_deepest(decoder.stages):
-            if module.tamw is not None:
+            if isinstance(module.tamw, TAMW):
                 hooks.enter_context(module.tamw.register_forward_hook(_keep_tamw(readings, stage), with_kwargs=True))
         for stage, module in _from_deepest(decoder.seg_layers):
             hooks.enter_context(module.register_forward_hook(_keep_logits(readings, stage)))

@@ -1,7 +1,7 @@
 """From trainers to their comparison: carry out the runs that are not finished, then compare. Read this first."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from h2aseg_nnunet.petct.compare.heldout import Ensemble, HeldOut, is_predicted,
 from h2aseg_nnunet.petct.compare.text import check_outputs, write
 from h2aseg_nnunet.petct.compare.training_runs import Run, is_finished
 from h2aseg_nnunet.petct.nnunet.cases import images_in
+from h2aseg_nnunet.petct.nnunet.splits import Fold
 
 
 class ComparisonOutcome(NamedTuple):
@@ -74,7 +75,7 @@ def _missing(runs: Sequence[Run], ensembles: Sequence[Ensemble]) -> dict[str, Pa
     return missing | {each.name: each.log for each in ensembles if not is_predicted(each)}
 
 
-def _cases_of_run(run: Run, splits: Sequence[Mapping[str, Sequence[str]]]) -> PredictedCases:
+def _cases_of_run(run: Run, splits: Sequence[Fold]) -> PredictedCases:
     return PredictedCases(run.model.name, run.seed, str(run.fold), run.evaluation, splits[run.fold]["val"])
 
 

@@ -1,7 +1,7 @@
 """nnU-Net's sliding window: further maps merged as it merges logits, and the window that holds a voxel best."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from acvl_utils.cropping_and_padding.padding import pad_nd_image
@@ -31,6 +31,7 @@ class MapMergingPredictor(nnUNetPredictor):
     It is to be used without mirroring: the maps are those of the last forward pass of each window.
     """
 
+    label_manager: Any
     _maps: WindowMaps | None = None
 
     def predict_with_maps(self, data: Tensor, maps: WindowMaps) -> tuple[Tensor, Tensor]:
