@@ -24,6 +24,12 @@ NEOPLASM = CodedConcept("108369006", "SCT", "Neoplasm")
 ABNORMAL = CodedConcept("49755003", "SCT", "Morphologically Abnormal Structure")
 NOTE = "For research, not for diagnosis"
 MANUFACTURER = "h2aseg_nnunet"
+MAY_BE_EMPTY = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
+)
+"""What every object of a study has, empty where it is unknown; anonymization removes it, against the standard."""
+
 COLORS = ((255, 64, 64), (64, 160, 255), (64, 255, 64), (255, 192, 0))
 
 
@@ -124,6 +130,10 @@ def _headers(stacked: Stack) -> tuple[list[Dataset], list[int]]:
     """Headers of the source images, and the index in the volume of each of their frames."""
     files = list(dict.fromkeys(each.file for each in stacked.slices))
     headers = [dcmread(file, stop_before_pixels=True, force=True) for file in files]
+    for header in headers:
+        for name in MAY_BE_EMPTY:
+            if name not in header:
+                setattr(header, name, "")
     if len(files) == len(stacked.slices):
         return headers, list(range(len(files)))
     return headers, [index for index, _ in sorted(enumerate(stacked.slices), key=lambda pair: pair[1].frame)]
@@ -139,13 +149,12 @@ def _rtstruct_header(header: Dataset, series: Series, algorithm: str) -> FileDat
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = RTStructureSetStorage, generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-    for name in (
-        *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
-        *("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
-        *("FrameOfReferenceUID", "PositionReferenceIndicator", "SpecificCharacterSet"),
-    ):
-        if name in header or name not in ("SpecificCharacterSet", "PositionReferenceIndicator"):
-            setattr(ds, name, header.get(name, ""))
+    for name in MAY_BE_EMPTY:
+        setattr(ds, name, header.get(name, ""))
+    for name in ("StudyInstanceUID", "FrameOfReferenceUID"):
+        setattr(ds, name, header[name].value)
+    if "SpecificCharacterSet" in header:
+        ds.SpecificCharacterSet = header.SpecificCharacterSet
     ds.PositionReferenceIndicator = header.get("PositionReferenceIndicator", "")
     now = datetime.now()
     ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
