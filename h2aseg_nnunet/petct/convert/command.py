@@ -2,9 +2,13 @@
 
 import argparse
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.options import Parser, add_processes
+
+if TYPE_CHECKING:
+    from h2aseg_nnunet.petct.convert.plan import Plan
 
 
 def add_arguments(parser: Parser) -> None:
@@ -14,6 +18,7 @@ def add_arguments(parser: Parser) -> None:
         ("autopet", "AutoPET: PETCT_<id>/<study>/ folders, or imagesTr and labelsTr.", _add_autopet),
         ("hecktor", "HECKTOR: <PatientID>__CT.nii.gz, or <PatientID>_ct.nii.gz of 2021.", _add_hecktor),
         ("pairs", "Your own data: a table with the columns case, ct, pet[, label][, patient].", _add_pairs),
+        ("dicom", "DICOM studies in any order, with reference masks from SEG or RTSTRUCT.", _add_dicom),
     ):
         layout = layouts.add_parser(name, help=sentence, description=sentence)
         add_options(layout)
@@ -36,6 +41,31 @@ def _add_pairs(layout: Parser) -> None:
         "--labels", nargs="+", default=["tumor"], metavar="NAME", help="Names of label 1, 2, ... in the label maps."
     )
     _add_spacing(layout)
+
+
+def _add_dicom(layout: Parser) -> None:
+    layout.add_argument("source", metavar="EXPORT", help="Folder of DICOM files, for instance a PACS export.")
+    layout.add_argument(
+        "--labels", metavar="PATH", help="DICOM SEG or RTSTRUCT objects: a file, or a folder of them, matched by study."
+    )
+    layout.add_argument(
+        "--roi",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="Segments or ROIs that are tumor, where an object has several.",
+    )
+    layout.add_argument(
+        "--grid",
+        default="pet",
+        metavar="pet|ct|MM",
+        help="Grid of CT and PET: the PET's, the CT's, or cubes of so many mm (default: %(default)s).",
+    )
+    layout.add_argument(
+        "--weights",
+        metavar="CSV",
+        help="Table of what DICOM headers lack: study or patient, weight_kg, dose_mbq, injected.",
+    )
 
 
 def _add_spacing(layout: Parser) -> None:
@@ -76,20 +106,33 @@ def run(options: argparse.Namespace) -> None:
         UserError: If a study cannot be converted; the others are.
     """
     from h2aseg_nnunet.petct.convert import autopet, hecktor, pairs  # SimpleITK takes a second to import
-    from h2aseg_nnunet.petct.convert.plan import Options, Plan
-    from h2aseg_nnunet.petct.convert.run import convert
+    from h2aseg_nnunet.petct.convert.plan import ConversionOptions, Plan
+    from h2aseg_nnunet.petct.convert.run import convert_plan
 
     plans: dict[str, Callable[[], Plan]] = {
         "autopet": lambda: autopet.plan(options.source),
         "hecktor": lambda: hecktor.plan(options.source, options.bounding_boxes),
         "pairs": lambda: pairs.plan(options.source, options.labels),
     }
+    if options.layout == "dicom":
+        plans["dicom"] = lambda: _plan_dicom(options)
     spacing = getattr(options, "spacing", None)
     spacing_mm = tuple(spacing * 3 if len(spacing) == 1 else spacing) if spacing else None
-    how = Options(spacing_mm, options.link, options.pet_channel, options.reorient)
+    how = ConversionOptions(spacing_mm, options.link, options.pet_channel, options.reorient)
     plan = plans[options.layout]()
     print(f"{plan.source}: {plan.layout}, {len(plan.cases)} studies of {plan.num_patients} patients")
-    summary = convert(plan, options.dataset_id, how, options.name, options.processes, options.overwrite)
+    summary = convert_plan(plan, options.dataset_id, how, options.name, options.processes, options.overwrite)
     print("\n".join(summary.lines()))
     if summary.refused:
         raise UserError(f"{len(summary.refused)} of {len(summary.records)} cases were refused, as listed above.")
+
+
+def _plan_dicom(options: argparse.Namespace) -> "Plan":
+    """Extract the studies beside the dataset; nnU-Net passes over the hidden folder."""
+    from h2aseg_nnunet.petct.convert import dicom  # pydicom and highdicom take a second to import
+    from h2aseg_nnunet.petct.convert.raw_dataset import raw_folder
+    from h2aseg_nnunet.petct.segment.command import check_grid
+
+    dataset = raw_folder(options.dataset_id, options.name or "DICOM").path
+    how = dicom.DicomOptions(check_grid(options.grid), options.labels, tuple(options.roi), options.weights)
+    return dicom.plan(options.source, dataset.with_name(f".{dataset.name}.dicom"), how, options.processes)

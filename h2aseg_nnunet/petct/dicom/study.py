@@ -58,7 +58,9 @@ def read_study(
 
 def _describe(series: Series) -> dict[str, Any]:
     header = series.header
-    return {
+    drugs = list(header.get("RadiopharmaceuticalInformationSequence") or [])
+    tracer = {"radiopharmaceutical": str(drugs[0].get("Radiopharmaceutical", ""))} if drugs else {}
+    return tracer | {
         "series": series.uid,
         "number": series.number,
         "description": str(header.get("SeriesDescription", "")),

@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
             step_size=options.step_size,
             mirroring=not options.disable_tta,
             device=options.device,
-            grid=_grid(options.grid),
+            grid=check_grid(options.grid),
             output_types=tuple(options.output_type),
             preview=options.preview,
             report=options.report,
@@ -92,7 +92,12 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"{len(refused)} of {len(outcomes)} cases were refused: {listing(refused)}.")
 
 
-def _grid(text: str) -> str:
+def check_grid(text: str) -> str:
+    """Return a grid as it was given: pet, ct, a number of mm, or nothing.
+
+    Raises:
+        UserError: If it is something else.
+    """
     if text in ("", "pet", "ct"):
         return text
     try:
