@@ -1,5 +1,18 @@
 """PET/CT collections as nnU-Net raw datasets: `h2aseg convert`.
 
-A converter (`autopet`, `hecktor`, `pairs`) only looks at names and returns a `plan.Plan`; `convert` carries it out, one
-`convert_case` per study.
+The converters `autopet`, `hecktor` and `pairs` only look at names: `convert_plan(hecktor.plan(FOLDER), dataset_id=500)`
+does the same from Python.
 """
+
+from h2aseg_nnunet._lazy import lazy_names
+
+_MODULES = {
+    "Case": ".plan",
+    "ConversionOptions": ".plan",
+    "Plan": ".plan",
+    "Summary": ".run",
+    "convert_plan": ".run",
+}
+
+__all__ = [*_MODULES]
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -12,7 +12,7 @@ import SimpleITK
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.convert.lesions import Lesions, compare_lesions
-from h2aseg_nnunet.petct.convert.plan import Case, Options, is_found
+from h2aseg_nnunet.petct.convert.plan import Case, ConversionOptions, is_found
 from h2aseg_nnunet.petct.convert.raw_dataset import FILE_ENDING, RawFolder
 from h2aseg_nnunet.petct.convert.record import Record, fingerprint, mark_of
 from h2aseg_nnunet.petct.files import replacing
@@ -39,7 +39,7 @@ class Task:
     num_labels: int
     lesions: Mapping[str, int]
     one_grid: bool
-    options: Options
+    options: ConversionOptions
     axes: str | None
     folder: RawFolder
 
@@ -126,7 +126,7 @@ def _turned(image: SimpleITK.Image, axes: str | None) -> SimpleITK.Image:
     return image if axes in (None, Grid.of(image).axes) else SimpleITK.DICOMOrient(image, axes)
 
 
-def _common_grid(case: Case, images: Images, options: Options) -> Grid:
+def _common_grid(case: Case, images: Images, options: ConversionOptions) -> Grid:
     grid = Grid.of(images["ct"])
     if options.spacing_mm is not None:
         grid = grid.respaced(options.spacing_mm)

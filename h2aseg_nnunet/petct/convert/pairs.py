@@ -2,7 +2,9 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from h2aseg_nnunet.errors import UserError, listing
@@ -33,8 +35,7 @@ def plan(table: str | Path, labels: Sequence[str] = ("tumor",)) -> Plan:
     table = Path(table).parent.resolve() / Path(table).name
     rows = read_csv(table, REQUIRED)
     _check_patients(rows, table)
-    cases = tuple(_case(row, table, line) for line, row in rows)
-    notes = []
+    cases, notes = _spell_patients_alike([_case(row, table, line) for line, row in rows])
     if rows and (ignored := sorted(set(rows[0][1]) - {*REQUIRED, *OPTIONAL})):
         notes.append(f"columns {', '.join(ignored)} of {table.name} are not used")
     if not any(row.get("patient") for _, row in rows):
@@ -57,6 +58,20 @@ def _check_patients(rows: list[tuple[int, dict[str, str]]], table: Path) -> None
             f"{table}, line {unnamed[0]}: the patient is {value!r}, but other rows name theirs ({len(unnamed)} rows do "
             "not). Merged cells of a spreadsheet are filled in their first row only: name the patient in every row."
         )
+
+
+def _spell_patients_alike(cases: list[Case]) -> tuple[tuple[Case, ...], list[str]]:
+    """Names that differ in capitals, spaces or the encoding of accents are one patient's; and what to say of it."""
+    spellings: dict[str, str] = {}
+    alike, changed = [], set()
+    for case in cases:
+        key = unicodedata.normalize("NFKC", "".join(case.patient.split())).casefold()
+        patient = spellings.setdefault(key, case.patient)
+        if patient != case.patient:
+            changed.add(f"{case.patient} is {patient}")
+        alike.append(replace(case, patient=patient))
+    notes = [f"patients spelled alike count as one: {listing(sorted(changed))}"] if changed else []
+    return tuple(alike), notes
 
 
 def _note_on_shared_files(cases: tuple[Case, ...], table: Path) -> list[str]:

@@ -60,7 +60,7 @@ class Plan:
         folds: Folds delivered with the source, if any.
         one_grid: The source promises CT and PET on one grid, so that a case where they are not is refused.
         reference: Where the data comes from, for dataset.json.
-        details: Options of this layout, for the record.
+        details: ConversionOptions of this layout, for the record.
         notes: What a user should know, one sentence each.
         listed: The source lists its cases one by one, so that a finished case that it lists no more was taken out.
 
@@ -152,7 +152,7 @@ def _is_size(mm: float) -> bool:
 
 
 @dataclass(frozen=True)
-class Options:
+class ConversionOptions:
     """How to carry a plan out.
 
     Attributes:

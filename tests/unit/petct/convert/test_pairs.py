@@ -96,6 +96,19 @@ def test_rows_that_all_name_their_patient_say_nothing(table):
     assert pairs.plan(table(block("P0", "P0", "P1"))).notes == ()
 
 
+@pytest.mark.parametrize("other", ["p0", "P 0", " P0 ", "\uff300"])
+def test_one_patient_in_two_spellings_is_one_patient(table, other):
+    plan = pairs.plan(table(block("P0", other, "P1")))
+
+    assert [case.patient for case in plan.cases] == ["P0", "P0", "P1"]
+
+
+def test_patients_that_are_spelled_alike_are_told(table):
+    assert pairs.plan(table(block("Zoé", "ZOE\u0301", "P1"))).notes == (
+        "patients spelled alike count as one: ZOE\u0301 is Zoé",
+    )
+
+
 @pytest.mark.parametrize("text", [block("", ""), "case,ct,pet\na,ct0,pet0\nb,ct1,pet1\n"], ids=["empty", "no column"])
 def test_a_table_without_patients_is_warned_of(table, text):
     (note,) = pairs.plan(table(text)).notes

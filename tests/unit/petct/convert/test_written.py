@@ -113,6 +113,14 @@ def test_what_a_user_changes_in_dataset_json_stays(nnunet):
     assert json.loads(file.read_text())["channel_names"]["1"] == "noNorm"
 
 
+def test_a_label_that_never_occurs_is_told(nnunet, capsys):
+    command = arrange("hecktor 2022", nnunet / "source", CT_GRID, PET_GRID)
+
+    assert convert(*command) == 0
+
+    assert "note: no case has a voxel of GTVn" in capsys.readouterr().out
+
+
 def test_rows_without_label_become_test_cases(nnunet):
     command = arrange("pairs", nnunet / "source", CT_GRID, PET_GRID, patients=("one", "two"))
     table = command[1]
