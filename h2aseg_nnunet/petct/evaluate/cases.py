@@ -1,4 +1,4 @@
-"""Cases of an evaluation: which files belong together, and their masks and PET on one grid."""
+"""Cases of an evaluation: which files belong together, what their masks may hold, and all of it on one grid."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.modalities import PET
+from h2aseg_nnunet.petct.evaluate.metrics import HECKTOR_LABELS
+from h2aseg_nnunet.petct.evaluate.protocols import HECKTOR
 from h2aseg_nnunet.petct.images.grids import require_same_grid
-from h2aseg_nnunet.petct.images.masks import UNDECLARED, MaskValues, leave_out_unjudged, read_mask
+from h2aseg_nnunet.petct.images.masks import UNDECLARED, Declared, MaskValues, leave_out_unjudged, read_mask
 from h2aseg_nnunet.petct.images.reading import read_image
 from h2aseg_nnunet.petct.nnunet.cases import images_in
+from h2aseg_nnunet.petct.nnunet.dataset_json import Labels
 
 HECKTOR_SPACING_MM = 1e-6
 """Spacings may differ by this in the HECKTOR challenges."""
@@ -102,6 +105,29 @@ def require_pets(cases: Iterable[EvaluatedCase], pet_dir: Path) -> None:
         )
 
 
+def find_mask_values(
+    reference_dir: Path, prediction_dir: Path, protocol: str, dataset_json: str | Path | None = None
+) -> MaskValues:
+    """Find out which values references and predictions may hold.
+
+    Args:
+        reference_dir: Folder of masks. The dataset.json that describes it holds for predictions too if they have none.
+        prediction_dir: Folder of masks. The dataset.json that describes it holds for references too if they have none.
+        protocol: One of `PROTOCOLS`. HECKTOR's demands its own labels.
+        dataset_json: Declares the values of all masks; None to look for it.
+
+    Raises:
+        UserError: If something is wrong with a dataset.json, or its ignore label is one of HECKTOR's labels.
+    """
+    if dataset_json is not None:
+        declared = Declared.by(Path(dataset_json))
+        found = MaskValues(declared, declared)
+    else:
+        reference, prediction = Declared.beside(reference_dir), Declared.beside(prediction_dir)
+        found = MaskValues(reference or prediction, prediction or reference)
+    return MaskValues(*map(_of_hecktor, found)) if protocol in HECKTOR else found
+
+
 def read_case(case: EvaluatedCase, resample_prediction: bool = False, values: MaskValues = UNDECLARED) -> CaseArrays:
     """Read masks and PET of a case.
 
@@ -133,6 +159,18 @@ def read_case(case: EvaluatedCase, resample_prediction: bool = False, values: Ma
         prediction_array = SimpleITK.GetArrayFromImage(prediction)
     unjudged = leave_out_unjudged(reference_array, prediction_array, values)
     return CaseArrays(reference_array, prediction_array, reference.GetSpacing()[::-1], suv, unjudged)
+
+
+def _of_hecktor(declared: Declared | None) -> Declared:
+    ignore = None if declared is None else declared.labels.ignore
+    if declared is not None and ignore in HECKTOR_LABELS.values():
+        raise UserError(
+            f"{declared.source} declares {ignore} as ignore label, but HECKTOR's labels are "
+            f"{', '.join(f'{value} ({name})' for name, value in HECKTOR_LABELS.items())}: choose other metrics, or "
+            "another dataset.json with --dataset-json."
+        )
+    classes: dict[str, tuple[int, ...]] = {name: (value,) for name, value in HECKTOR_LABELS.items()}
+    return Declared(Labels((0, *HECKTOR_LABELS.values()), classes, ignore), "HECKTOR")
 
 
 def _onto_grid(file: Path, image: SimpleITK.Image, reference_file: Path, reference: SimpleITK.Image) -> SimpleITK.Image:

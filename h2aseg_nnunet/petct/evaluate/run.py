@@ -10,13 +10,18 @@ from tqdm import tqdm
 
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.evaluate import MISSING, PROTOCOLS
-from h2aseg_nnunet.petct.evaluate.cases import CaseArrays, EvaluatedCase, pair_files, read_case, require_pets
-from h2aseg_nnunet.petct.evaluate.metrics import HECKTOR_LABELS
+from h2aseg_nnunet.petct.evaluate.cases import (
+    CaseArrays,
+    EvaluatedCase,
+    find_mask_values,
+    pair_files,
+    read_case,
+    require_pets,
+)
 from h2aseg_nnunet.petct.evaluate.protocols import HECKTOR, aggregate, mask_pairs, measure
 from h2aseg_nnunet.petct.evaluate.surface import hd95_mm, normalized_surface_dice, require_monai
 from h2aseg_nnunet.petct.evaluate.uptake import tumor_burden
-from h2aseg_nnunet.petct.images.masks import UNDECLARED, Declared, MaskValues
-from h2aseg_nnunet.petct.nnunet.dataset_json import Labels
+from h2aseg_nnunet.petct.images.masks import UNDECLARED, MaskValues
 from h2aseg_nnunet.petct.parallel import in_parallel
 
 PROBLEMS_IN_A_MESSAGE = 10
@@ -110,29 +115,6 @@ def evaluate_folders(
     return Evaluation(by_name, about | aggregate(settings.protocol, list(by_name.values()), seed))
 
 
-def find_mask_values(
-    reference_dir: Path, prediction_dir: Path, protocol: str, dataset_json: str | Path | None = None
-) -> MaskValues:
-    """Find out which values references and predictions may hold.
-
-    Args:
-        reference_dir: Folder of masks. The dataset.json that describes it holds for predictions too if they have none.
-        prediction_dir: Folder of masks. The dataset.json that describes it holds for references too if they have none.
-        protocol: One of `PROTOCOLS`. HECKTOR's demands its own labels.
-        dataset_json: Declares the values of all masks; None to look for it.
-
-    Raises:
-        UserError: If something is wrong with a dataset.json, or its ignore label is one of HECKTOR's labels.
-    """
-    if dataset_json is not None:
-        declared = Declared.by(Path(dataset_json))
-        found = MaskValues(declared, declared)
-    else:
-        reference, prediction = Declared.beside(reference_dir), Declared.beside(prediction_dir)
-        found = MaskValues(reference or prediction, prediction or reference)
-    return MaskValues(*map(_of_hecktor, found)) if protocol in HECKTOR else found
-
-
 def evaluate_case(case: EvaluatedCase, settings: MetricSettings, mask_values: MaskValues = UNDECLARED) -> MeasuredCase:
     """Evaluate one case.
 
@@ -155,18 +137,6 @@ def evaluate_case(case: EvaluatedCase, settings: MetricSettings, mask_values: Ma
         values |= _surface(arrays, settings.protocol, settings.tolerance_mm)
     highest = max(float(mask.max(initial=0)) for mask in (arrays.reference, arrays.prediction))
     return MeasuredCase(values, arrays.unjudged, highest)
-
-
-def _of_hecktor(declared: Declared | None) -> Declared:
-    ignore = None if declared is None else declared.labels.ignore
-    if declared is not None and ignore in HECKTOR_LABELS.values():
-        raise UserError(
-            f"{declared.source} declares {ignore} as ignore label, but HECKTOR's labels are "
-            f"{', '.join(f'{value} ({name})' for name, value in HECKTOR_LABELS.items())}: choose other metrics, or "
-            "another dataset.json with --dataset-json."
-        )
-    classes: dict[str, tuple[int, ...]] = {name: (value,) for name, value in HECKTOR_LABELS.items()}
-    return Declared(Labels((0, *HECKTOR_LABELS.values()), classes, ignore), "HECKTOR")
 
 
 def _about_values(cases: dict[str, MeasuredCase], mask_values: MaskValues) -> dict[str, Any]:

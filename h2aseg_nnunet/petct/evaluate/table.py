@@ -82,8 +82,8 @@ def _notes(aggregate: Mapping[str, Any]) -> list[str]:
     if aggregate.get("unjudged_cases"):
         cases = aggregate["unjudged_cases"]
         notes.append(
-            f"Not judged (ignore label {aggregate['ignore_label']}), left out of every measure: voxels of {len(cases)} "
-            f"cases ({listing(cases)})."
+            f"With voxels that nobody judged (ignore label {aggregate['ignore_label']}), which are left out of every "
+            f"measure: {len(cases)} ({listing(cases)})."
         )
     if "undeclared_values_up_to" in aggregate:
         highest = aggregate["undeclared_values_up_to"]

@@ -64,8 +64,9 @@ def test_missing_and_extra_predictions_are_said(fate, words):
 def test_what_was_left_out_or_not_declared_is_said():
     unjudged = {"ignore_label": 2, "unjudged_cases": ["a", "b"]}
 
-    assert "Not judged (ignore label 2)" in to_text(Evaluation(CASES, EVALUATION.aggregate | unjudged))
-    assert "voxels of 2 cases (a, b)." in to_text(Evaluation(CASES, EVALUATION.aggregate | unjudged))
+    text = to_text(Evaluation(CASES, EVALUATION.aggregate | unjudged))
+
+    assert "nobody judged (ignore label 2), which are left out of every measure: 2 (a, b)." in text
     undeclared = to_text(Evaluation(CASES, EVALUATION.aggregate | {"undeclared_values_up_to": 3}))
     assert "every value but 0, up to 3, counts as tumor" in undeclared
 
