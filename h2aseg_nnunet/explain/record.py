@@ -1,5 +1,6 @@
 """The record of an explanation: its folder, the numbers of explanation.json, and the lines on the screen."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,18 @@ import numpy as np
 from h2aseg_nnunet.explain.attention import Reading
 from h2aseg_nnunet.explain.case import CasePrediction, ExplainedCase, Voxel
 from h2aseg_nnunet.network.readings import MODALITIES, StageGains
-from h2aseg_nnunet.petct.files import OutputFolder
+from h2aseg_nnunet.petct.files import OutputFolder, write_json
+from h2aseg_nnunet.petct.own_files import OwnFiles
 
 RECORD = "explanation.json"
 """Written into every case's folder, as its last file: where it is, an explanation is complete."""
+
+PATTERNS = (
+    *(RECORD, "prediction.nii.gz", "probability/stage*.nii.gz", "tamw/stage*.nii.gz", "attention/stage*.nii.gz"),
+    *("attribution/CT.nii.gz", "attribution/PET.nii.gz"),
+    *("probability.png", "tamw.png", "attribution.png", "attention.png"),
+)
+"""Files of an explanation by an earlier version, which kept no list of them."""
 
 
 def explanation_folder(folder: Path) -> OutputFolder:
@@ -24,21 +33,37 @@ def explanation_folder(folder: Path) -> OutputFolder:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new folder beside `folder` that takes its place on success and is removed otherwise.
+    """Yield a new folder beside `folder` whose files take their places there on success, the record last.
+
+    Files of an earlier explanation go; what anybody else wrote into the folder stays.
 
     Raises:
         UserError: If `folder` holds something else than an explanation.
     """
-    explanation_folder(folder).require_own()
+    own = OwnFiles(folder)
+    if not own.exist and explanation_folder(folder).require_own() is not None:
+        own.adopt(PATTERNS)
     temporary = folder.with_name(f".{folder.name}.partial")
+    OutputFolder(temporary, RECORD, "an unfinished explanation").require_own()
     shutil.rmtree(temporary, ignore_errors=True)  # of a killed run
-    temporary.mkdir(parents=True)
     try:
+        write_json(temporary / RECORD, {})
         yield temporary
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
+        _move(temporary, own)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move(temporary: Path, own: OwnFiles) -> None:
+    """Move all files to their places, the record last."""
+    names = sorted(file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file())
+    targets = [own.folder / name for name in names]
+    own.claim(targets)
+    (own.folder / RECORD).unlink(missing_ok=True)
+    own.remove(keep=targets)
+    for name, target in sorted(zip(names, targets, strict=True), key=lambda pair: pair[0] == Path(RECORD)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(temporary / name, target)
 
 
 def make_record(

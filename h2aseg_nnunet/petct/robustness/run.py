@@ -1,6 +1,5 @@
 """From a model and reference masks to what altered inputs cost. Read this first."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.evaluate import MetricSettings, evaluate_folders
 from h2aseg_nnunet.petct.files import OutputFolder, write_json
-from h2aseg_nnunet.petct.nnunet.cases import ImageFiles, find_cases, images_in
+from h2aseg_nnunet.petct.nnunet.cases import DATASET_ENDINGS, ImageFiles, find_cases, images_in
+from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.robustness.conditions import Condition, make_conditions
 from h2aseg_nnunet.petct.robustness.predict import AlteredCase, PredictionSettings, load_single_stage, predict
 
@@ -18,6 +18,18 @@ MARK = "settings.json"
 """Settings of the predictions in a folder: by it the folder is known as ours."""
 
 SHIFTS_VOXELS = (1.0, 2.0, 4.0)
+
+OUTPUTS = (MARK, "robustness.json", "robustness.csv", "robustness.md", "robustness.png")
+
+PATTERNS = (
+    *OUTPUTS,
+    *(
+        f"predictions/{name}/*{ending}"
+        for name in ("intact", "*_missing", "CT_shifted_*")
+        for ending in DATASET_ENDINGS
+    ),
+)
+"""Files of a report by an earlier version, which kept no list of them."""
 
 CaseValues = dict[str, dict[str, float]]
 """AutoPET's metrics of each case by its name; undefined ones are NaN."""
@@ -76,7 +88,6 @@ def measure_robustness(
         folder.require_settings(earlier, settings._asdict())
     predictor = load_single_stage(settings, device)
     cases, left_out = _choose_cases(predictor, Path(settings.images), references)
-    _prepare(folder, settings, keep_finished)
 
     ending = predictor.dataset_json["file_ending"]
     predictions = {condition.name: output / "predictions" / condition.name for condition in conditions}
@@ -85,8 +96,11 @@ def measure_robustness(
         for case in cases
         for condition in conditions
     ]
-    for folder_of_condition in predictions.values():  # as nnU-Net does: by it the evaluation knows the labels
-        write_json(folder_of_condition / "dataset.json", predictor.dataset_json)
+    labels = [each / "dataset.json" for each in predictions.values()]  # as nnU-Net does; evaluation reads labels there
+    _claim(folder, [*labels, *(each.file for each in wanted)], keep_finished)
+    write_json(output / MARK, settings._asdict())
+    for file in labels:
+        write_json(file, predictor.dataset_json)
     predict(predictor, [each for each in wanted if not _is_predicted(each.file, settings)], num_processes)
     return Robustness(
         settings=settings,
@@ -98,11 +112,16 @@ def measure_robustness(
     )
 
 
-def _prepare(folder: OutputFolder, settings: PredictionSettings, keep_finished: bool) -> None:
-    predictions = folder.path / "predictions"
-    if not keep_finished and predictions.exists():
-        shutil.rmtree(predictions)
-    write_json(folder.path / folder.mark, settings._asdict())
+def _claim(folder: OutputFolder, predictions: Sequence[Path], keep_finished: bool) -> None:
+    """Note what will be written, and remove earlier predictions unless they are kept, but nobody else's files."""
+    own = OwnFiles(folder.path)
+    if folder.settings() is not None and not own.exist:
+        own.adopt(PATTERNS)
+    outputs = [folder.path / name for name in OUTPUTS]
+    own.claim([*outputs, *predictions])
+    if not keep_finished:
+        own.remove(keep=outputs)
+        own.claim(predictions)
 
 
 def _choose_cases(predictor: nnUNetPredictor, images: Path, references: Path) -> tuple[list[ImageFiles], list[str]]:

@@ -248,11 +248,43 @@ def test_an_explanation_is_replaced_or_kept_but_nothing_else_is_touched(untraine
     assert "explained before" in capsys.readouterr().out
     assert json.loads((folder / "explanation.json").read_text()) == first
     point = [str(mm) for mm in first["voxel"]["point_mm"]]
-    (folder / "old.png").touch()
+    (folder / "attention" / "notes.txt").write_text("mine")
+    (folder / "tamw" / "stage9_CT.nii.gz").touch()
+    with (folder / ".h2aseg_files").open("a") as record:
+        record.write("tamw/stage9_CT.nii.gz\n")  # as if a deeper network had been explained before
     assert run(model_folder, case, tmp_path / "out", "--point", *point) == 0
     again = json.loads((folder / "explanation.json").read_text())
     assert again["voxel"]["index_xyz"] == first["voxel"]["index_xyz"] == [9, 11, 6]
-    assert not (folder / "old.png").exists()
+    assert (folder / "attention" / "notes.txt").read_text() == "mine"
+    assert not (folder / "tamw" / "stage9_CT.nii.gz").exists()
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["case"]
+
+
+def test_an_explanation_of_an_earlier_version_is_replaced_and_no_more(untrained, tmp_path, no_figures):
+    """It has no list of its files."""
+    model_folder, case = untrained
+    folder = tmp_path / "out" / "case"
+    assert run(model_folder, case, tmp_path / "out") == 0
+    (folder / ".h2aseg_files").unlink()
+    for name in ("tamw/stage9_CT.nii.gz", "tamw/mine.nii.gz", "old.png"):
+        (folder / name).touch()
+
+    assert run(model_folder, case, tmp_path / "out") == 0
+
+    assert not (folder / "tamw" / "stage9_CT.nii.gz").exists()
+    assert (folder / "tamw" / "mine.nii.gz").exists() and (folder / "old.png").exists()
+
+
+def test_somebody_elses_explanation_json_is_left_alone(untrained, tmp_path, capsys):
+    model_folder, case = untrained
+    file = tmp_path / "out" / "case" / "explanation.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"why": "mine"}')
+
+    assert run(model_folder, case, tmp_path / "out", "--c") == 1
+
+    assert "case exists and is not an explanation" in capsys.readouterr().err
+    assert file.read_text() == '{"why": "mine"}'
 
 
 def test_every_mistake_is_one_sentence_and_writes_nothing(untrained, tmp_path, capsys):
@@ -276,7 +308,7 @@ def test_every_mistake_is_one_sentence_and_writes_nothing(untrained, tmp_path, c
         ((model_folder, case, out, "--voxel", "99", "1", "1"), "outside the image of 26 x 22 x 18 voxels"),
         ((model_folder, case, out, "--voxel", "25", "1", "1"), "empty margin"),
         ((model_folder, case, out, "--voxel", "9", "9", "9", "--point", "0", "0", "0"), "not both"),
-        ((model_folder, case, out, "-step_size", "0"), "-step_size 0.0"),
+        ((model_folder, case, out, "-step_size", "1.5"), "-step_size 1.5"),
     ):
         capsys.readouterr()
         assert run(*options) == 1

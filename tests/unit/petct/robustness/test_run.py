@@ -176,6 +176,75 @@ def test_finished_predictions_are_kept_only_with_c_and_only_of_the_same_model(ma
     assert dice_of(tmp_path, "case") == {"intact": 1, "PET_missing": 0, "CT_missing": 1}
 
 
+def test_files_of_somebody_else_stay_when_a_report_is_replaced(make_model, tmp_path, capsys):
+    write_case(tmp_path, "case")
+    model = make_model(CT_ONLY)
+    assert run(model, tmp_path, "--shifts", "1") == 0
+    notes, other_model = (
+        tmp_path / "out" / name for name in ("predictions/intact/notes.txt", "predictions/mine/a.nii.gz")
+    )
+    for file in (notes, other_model):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+
+    assert run(model, tmp_path, "--shifts") == 0
+    assert notes.read_text() == other_model.read_text() == "mine"
+    assert not (tmp_path / "out" / "predictions" / "CT_shifted_1").exists()
+
+    in_the_way = tmp_path / "out" / "predictions" / "CT_shifted_2" / "case.nii.gz"
+    in_the_way.parent.mkdir()
+    in_the_way.write_text("mine")
+    assert run(model, tmp_path, "--shifts", "2") == 1
+    assert "case.nii.gz would be replaced, but another program wrote it" in capsys.readouterr().err
+    assert in_the_way.read_text() == "mine"
+
+
+def test_a_report_of_an_earlier_version_is_replaced_and_no_more(make_model, tmp_path):
+    """It has no list of its files."""
+    write_case(tmp_path, "case")
+    model = make_model(CT_ONLY)
+    assert run(model, tmp_path, "--shifts", "1") == 0
+    (tmp_path / "out" / ".h2aseg_files").unlink()
+    (tmp_path / "out" / "predictions" / "thesis.txt").write_text("mine")
+
+    assert run(model, tmp_path, "--shifts") == 0
+
+    assert (tmp_path / "out" / "predictions" / "thesis.txt").read_text() == "mine"
+    assert not (tmp_path / "out" / "predictions" / "CT_shifted_1").exists()
+
+
+def test_a_folder_of_somebody_elses_settings_is_left_alone(make_model, tmp_path, capsys):
+    write_case(tmp_path, "case")
+    settings = tmp_path / "out" / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text('{"editor.fontSize": 14}')
+
+    assert run(make_model(CT_ONLY), tmp_path) == 1
+
+    assert "is not a report of robustness" in capsys.readouterr().err
+    assert settings.read_text() == '{"editor.fontSize": 14}'
+
+
+def test_voxels_that_nobody_judged_are_left_out(make_model, tmp_path):
+    """The model finds the box; a part of it was not judged, the rest is tumor in the reference."""
+    write_case(tmp_path, "case")
+    file = tmp_path / "labelsTs" / "case.nii.gz"
+    image = SimpleITK.ReadImage(str(file))
+    for x in range(BOX[2].start, BOX[2].start + 3):
+        for y in range(BOX[1].start, BOX[1].stop):
+            for z in range(BOX[0].start, BOX[0].stop):
+                image[x, y, z] = 2
+    SimpleITK.WriteImage(image, str(file))
+    labels = {"labels": {"background": 0, "tumor": 1, "ignore": 2}}
+    (tmp_path / "labelsTs" / "dataset.json").write_text(json.dumps(labels))
+
+    assert run(make_model(CT_ONLY), tmp_path, "--shifts") == 0
+
+    assert report(tmp_path)["cases"]["intact"]["case"] == {
+        **{"dice": 1, "false_positive_volume_ml": 0, "false_negative_volume_ml": 0}
+    }
+
+
 def test_every_mistake_is_one_sentence_and_writes_nothing(make_model, tmp_path, capsys):
     for name in ("a", "b"):
         write_case(tmp_path, name)
@@ -183,7 +252,8 @@ def test_every_mistake_is_one_sentence_and_writes_nothing(make_model, tmp_path, 
     for options, message in (
         (("-f", "3"), "fold_3/checkpoint_final.pth does not exist; folds with that file: 0."),
         (("-chk", "checkpoint_best.pth"), "folds with that file: none"),
-        (("-step_size", "0"), "-step_size 0.0"),
+        (("-step_size", "1.5"), "-step_size 1.5"),
+        (("--shifts", "nan"), "--shifts nan"),
         (("-np", "0"), "-np 0"),
         (("--shifts", "0"), "--shifts 0"),
         (("-i", str(tmp_path / "nowhere")), "is not a folder"),
