@@ -10,7 +10,8 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.check.coarse import coarse_pair
+from h2aseg_nnunet.petct.check.coarse import axial_axis, coarse_pair
+from h2aseg_nnunet.petct.check.conversion import check_conversion
 from h2aseg_nnunet.petct.check.field_of_view import check_field_of_view
 from h2aseg_nnunet.petct.check.files import Case
 from h2aseg_nnunet.petct.check.findings import Finding, has_errors
@@ -131,7 +132,8 @@ def _check_channels(images: Mapping[Path, Volume], ct_file: Path, pet_file: Path
     if pet is not None:
         sound = one_grid and not has_errors(findings)
         soft_tissue = is_soft_tissue(ct) if sound and ct is not None else None
-        findings += check_pet(pet, soft_tissue, str(pet_file))
+        conversion = check_conversion(pet, soft_tissue, axial_axis(images[pet_file].grid), str(pet_file))
+        findings += conversion if has_errors(conversion) else conversion + check_pet(pet, soft_tissue, str(pet_file))
     return findings
 
 

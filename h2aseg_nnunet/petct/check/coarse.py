@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from h2aseg_nnunet.petct.images.grids import Grid
 
-SPACING_MM = 4.0  # of the coarse grid, about: finer than PET resolves
+SPACING_MM = 4.0  # of the coarse grid, roughly: finer than PET resolves
 SOLID_HU = -500.0  # halfway between air and tissue: the surface, whatever the blur
 
 
@@ -22,6 +22,7 @@ class Pair(NamedTuple):
 
     @property
     def voxel_ml(self) -> float:
+        """Volume of a voxel."""
         return float(np.prod(self.spacing_mm)) / 1000
 
 
@@ -29,13 +30,12 @@ def coarse_pair(ct: NDArray, pet: NDArray, lesion: NDArray[np.bool_] | None, gri
     """Mean over blocks of voxels; borders that do not fill a block are left out.
 
     Args:
-        ct: HU, axes (z, y, x) as SimpleITK gives arrays.
-        pet: SUV, the same.
-        lesion: The same, or None.
-        grid: Theirs.
+        ct: CT in HU, axes (z, y, x) as SimpleITK gives arrays.
+        pet: PET in SUV, same shape as ct.
+        lesion: Lesion mask, same shape, or None.
+        grid: Voxel grid of all three.
     """
-    # The array's axis along which the patient's height changes most: axial slices are those across it.
-    axial = 2 - int(np.abs(np.reshape(grid.direction, (3, 3))[2]).argmax())
+    axial = axial_axis(grid)
     spacing_mm = np.array(grid.spacing_mm)[::-1]
     order = [axial, *(axis for axis in range(3) if axis != axial)]
     factors = np.maximum(1, np.rint(SPACING_MM / spacing_mm).astype(int))
@@ -43,6 +43,11 @@ def coarse_pair(ct: NDArray, pet: NDArray, lesion: NDArray[np.bool_] | None, gri
     volumes = [None if v is None else block_means(v.transpose(order), factors) for v in (ct, pet, lesion)]
     assert volumes[0] is not None and volumes[1] is not None
     return Pair(volumes[0], volumes[1], volumes[2], spacing_mm[order] * factors)
+
+
+def axial_axis(grid: Grid) -> int:
+    """The array's axis along which the patient's height changes most: axial slices are those across it."""
+    return 2 - int(np.abs(np.reshape(grid.direction, (3, 3))[2]).argmax())
 
 
 def block_means(volume: NDArray, factors: NDArray[np.int_]) -> NDArray[np.float32]:

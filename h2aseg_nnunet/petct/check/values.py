@@ -1,13 +1,10 @@
 """Whether voxel values are what the channel should hold: CT in HU, PET in SUV. Arrays of any shape, no files."""
 
-from math import gcd
-
 import numpy as np
 from numpy.typing import NDArray
 
 from h2aseg_nnunet.petct.check.findings import Finding
-
-SAMPLE_SIZE = 1_000_000  # shares of voxels are estimated on at most twice as many: 0.01 % is still 100 voxels
+from h2aseg_nnunet.petct.check.sampling import sample
 
 NOT_TISSUE_HU = -300.0
 """Below lie air, lung and bowel gas only: fat, the least dense tissue, is at -120 to -80 HU, and no SUV is negative."""
@@ -27,7 +24,7 @@ LEAST_CLIPPED = 0.01  # share of voxels that have exactly the lowest or highest 
 HIGHEST_WINDOW_HU = 1000.0  # saturation above is the scanner's (2976, 3071): metal, not a window
 
 LARGEST_SOFT_TISSUE_SUV = 5.0
-"""SUV is relative to an even spread over the body: soft tissue lies near 0.5, tumours and organs apart."""
+"""SUV is relative to an even spread over the body: soft tissue lies near 0.5, tumors and organs apart."""
 SMALLEST_SOFT_TISSUE_SUV = 0.05
 LARGEST_SUV_LEVEL = 100.0
 """SUV 1 is about 4000 Bq/ml (300 MBq in 70 kg): soft tissue in Bq/ml is in the hundreds even after a tenth of that."""
@@ -35,21 +32,14 @@ HIGH_PERCENTILE = 90.0  # stands for soft tissue where the CT cannot show it
 LEAST_SOFT_VOXELS = 1000  # a median of fewer says little
 NEGATIVE_SUV = -0.1  # beyond rounding
 LEAST_NEGATIVE = 0.01
-"""Overshoot of an interpolation is rare; standardised images have a large part of their voxels below 0."""
+"""Overshoot of an interpolation is rare; standardized images have a large part of their voxels below 0."""
 
-HU_REMEDY = "Convert from DICOM again with rescale slope and intercept applied, without a window or normalisation."
+HU_REMEDY = "Convert from DICOM again with rescale slope and intercept applied, without a window or normalization."
 SUV_REMEDY = "Convert to SUV: activity x patient's weight / decay-corrected injected dose, 0 where there is none."
 
 
-def sample(values: NDArray) -> NDArray:
-    """A regular part of the voxels, for statistics."""
-    step = max(1, values.size // SAMPLE_SIZE)
-    while gcd(step, values.size) > 1:  # a divisor of the width would meet the same columns in every row
-        step += 1
-    return values.reshape(-1)[::step]
-
-
 def is_soft_tissue(hu: NDArray) -> NDArray[np.bool_]:
+    """Voxels with the density of fat, water, muscle or organs."""
     return (hu > SOFT_TISSUE_HU[0]) & (hu < SOFT_TISSUE_HU[1])
 
 
@@ -102,11 +92,11 @@ def check_pet(values: NDArray, soft_tissue: NDArray[np.bool_] | None, file: str)
     lowest = float(values.min())
     if negative >= LEAST_NEGATIVE:
         found = f"{negative:.0%} of the voxels are negative, down to {lowest:g}"
-        expected = "SUV, which is never negative: this looks standardised, or not like PET"
+        expected = "SUV, which is never negative: this looks standardized, or not like PET"
         return [Finding("error", "pet-negative", file, found, expected, SUV_REMEDY)]
     findings = _level(some, values, soft_tissue, file)
     if lowest < NEGATIVE_SUV:
-        remedy = "Resample linearly instead of by splines, or set negative values to 0."
+        remedy = "If it was resampled by splines, do it linearly instead, or set negative values to 0."
         found = f"lowest value {lowest:g}"
         findings.append(Finding("warning", "pet-negative", file, found, "SUV, which is never negative", remedy))
     return findings
@@ -127,7 +117,7 @@ def _ct_without_air(some: NDArray, low: float, high: float, span: str, file: str
             "error",
             "ct-unit",
             file,
-            f"{span}: a window, a normalised image or PET",
+            f"{span}: a window, a normalized image or PET",
             "HU: air -1000, fat -100, muscle 50, bone to 1500",
             HU_REMEDY,
         )
@@ -167,9 +157,11 @@ def _level(some: NDArray, values: NDArray, soft_tissue: NDArray[np.bool_] | None
         lowest, highest = SMALLEST_SOFT_TISSUE_SUV, LARGEST_SOFT_TISSUE_SUV
     found = f"{what} {level:.3g}, maximum {values.max():.3g}"
     if level > LARGEST_SUV_LEVEL:
-        expected = "SUV, in soft tissue near 0.5: this looks like Bq/ml or counts"
+        whole = np.equal(some, np.rint(some)).all()
+        unit = "stored numbers without their rescale slope, or Bq/ml" if whole else "Bq/ml or counts"
+        expected = f"SUV, in soft tissue near 0.5: this looks like {unit}"
         return [Finding("error", "pet-unit", file, found, expected, SUV_REMEDY)]
     if not lowest <= level <= highest:
-        expected = f"SUV, in soft tissue near 0.5 (within {lowest:g} to {highest:g}): another unit, or normalised?"
+        expected = f"SUV, in soft tissue near 0.5 (within {lowest:g} to {highest:g}): another unit, or normalized?"
         return [Finding("warning", "pet-unit", file, found, expected, SUV_REMEDY)]
     return []

@@ -34,6 +34,7 @@ class Grid(NamedTuple):
 
     @classmethod
     def of(cls, image: SimpleITK.Image) -> "Grid":
+        """Return the grid of an image."""
         return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
     def describe(self) -> str:
@@ -62,6 +63,7 @@ class Grid(NamedTuple):
         return (point_mm - np.array(self.origin_mm)) @ np.linalg.inv(self.axes_mm).T
 
     def crop(self, start: Index, size: Index) -> "Grid":
+        """Return the grid of a box of voxels, from index `start` on."""
         return self._replace(size=size, origin_mm=tuple(self.to_mm(np.array(start)).tolist()))
 
     def respaced(self, spacing_mm: tuple[float, float, float]) -> "Grid":
@@ -125,13 +127,15 @@ def require_same_grid(
         return
     if here.size == there.size:
         apart = distance_apart(there, here)
-        how = f"voxels of equal index lie up to {apart.mm:.3g} mm ({apart.voxels:.2g} voxels) apart"
+        turned = "" if here.axes == there.axes else f"axes {here.axes} against {there.axes}, "
+        how = f"{turned}voxels of equal index lie up to {apart.mm:.3g} mm ({apart.voxels:.2g} voxels) apart"
     else:
         how = f"{here.describe()} against {there.describe()}"
     raise UserError(f"{file} is not on the grid of {other_file}: {how}. {remedy}")
 
 
 def ones_on(grid: Grid) -> SimpleITK.Image:
+    """Return an image of ones."""
     image = SimpleITK.Image(grid.size, SimpleITK.sitkUInt8) + 1
     return with_grid(image, grid)
 
