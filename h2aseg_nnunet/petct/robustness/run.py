@@ -21,14 +21,8 @@ SHIFTS_VOXELS = (1.0, 2.0, 4.0)
 
 OUTPUTS = (MARK, "robustness.json", "robustness.csv", "robustness.md", "robustness.png")
 
-PATTERNS = (
-    *OUTPUTS,
-    *(
-        f"predictions/{name}/*{ending}"
-        for name in ("intact", "*_missing", "CT_shifted_*")
-        for ending in DATASET_ENDINGS
-    ),
-)
+FOLDERS = ("intact", "*_missing", "CT_shifted_*")
+PATTERNS = (*OUTPUTS, *(f"predictions/{name}/*{ending}" for name in FOLDERS for ending in DATASET_ENDINGS))
 """Files of a report by an earlier version, which kept no list of them."""
 
 CaseValues = dict[str, dict[str, float]]
