@@ -167,6 +167,9 @@ def _normalization(names: Sequence[str]) -> list[str]:
 
 
 def _labels(content: Mapping[str, Any]) -> tuple[Labels | None, list[Fault]]:
+    plain = _plain_labels(content["labels"])
+    if plain is not None:
+        return plain, []
     from nnunetv2.utilities.label_handling.label_handling import LabelManager  # imports torch
 
     expected, remedy = '{"background": 0, "tumor": 1, ...}', "Correct labels as nnU-Net's dataset format says."
@@ -184,6 +187,24 @@ def _labels(content: Mapping[str, Any]) -> tuple[Labels | None, list[Fault]]:
         remedy = "Number the labels from 0 without a gap, in dataset.json and in the label maps."
         return labels, [Fault(f"label values {together}", "0, 1, 2, ...", remedy)]
     return labels, []
+
+
+def _plain_labels(labels: Any) -> Labels | None:
+    """Return labels that are one number per class; None if nnU-Net has to judge them.
+
+    nnU-Net's LabelManager gives the same and imports torch, for which a command that only reads masks would wait.
+    """
+    if not isinstance(labels, dict) or not all(type(value) is int for value in labels.values()):
+        return None
+    ordered = sorted(labels.items(), key=lambda item: item[1])
+    names = [name for name, _ in ordered]
+    if [value for _, value in ordered] != list(range(len(ordered))) or names[:1] != ["background"]:
+        return None
+    if "ignore" in names[:-1]:
+        return None
+    ignore = len(names) - 1 if names[-1] == "ignore" else None
+    values = tuple(range(len(names) if ignore is None else ignore))
+    return Labels(values, {name: (labels[name],) for name in labels if name not in ("background", "ignore")}, ignore)
 
 
 def _values(value: int | list[int]) -> tuple[int, ...]:

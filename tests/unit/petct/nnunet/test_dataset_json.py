@@ -1,6 +1,9 @@
 import json
+import subprocess
+import sys
 
 import pytest
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.nnunet.dataset_json import (
@@ -155,3 +158,36 @@ def test_a_description_of_nnunet_version_1_is_passed_over(tmp_path):
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"0": "background", "1": "tumor"}}))
 
     assert find_dataset_json(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"background": 0, "tumor": 1},
+        {"background": 0, "GTVn": 2, "GTVp": 1},
+        {"tumor": 1, "ignore": 2, "background": 0},
+        {"background": 0},
+    ],
+)
+def test_plain_labels_are_read_as_nnunet_reads_them(labels):
+    manager = LabelManager(labels, None)
+
+    result, faults = declared(labels=labels)
+
+    assert faults == []
+    assert result.labels.values == tuple(manager.all_labels)
+    assert result.labels.ignore == manager.ignore_label
+    assert list(result.labels.classes.items()) == [
+        (name, (value,)) for name, value in labels.items() if name not in ("background", "ignore")
+    ]
+
+
+def test_plain_labels_do_not_wait_for_torch(tmp_path):
+    file = tmp_path / "dataset.json"
+    file.write_text(json.dumps(CONTENT))
+    code = (
+        "import sys; from pathlib import Path; from h2aseg_nnunet.petct.nnunet.dataset_json import read_labels; "
+        f"read_labels(Path({str(file)!r})); assert 'torch' not in sys.modules"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
