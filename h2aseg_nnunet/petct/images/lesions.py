@@ -7,8 +7,6 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from h2aseg_nnunet.errors import UserError
-
 AUTOPET_CONNECTIVITY: Final = 18
 """Voxels that share a face or an edge are one lesion, as in the AutoPET challenges; in 2D, all 8 neighbors. It is the
 definition of every lesion in the package: in metrics, checks, reports and explanations."""
@@ -20,9 +18,9 @@ class Lesion(NamedTuple):
     Attributes:
         label: Its value in `label_components`.
         volume_ml: Its volume.
-        centroid: Voxel index, in the order of the array's axes.
-        bounding_box: Slices, in the order of the array's axes.
-        touched: At least one of its voxels belongs to the other mask; False if there is none.
+        centroid: Mean voxel index, in the order of the array's axes.
+        bounding_box: Smallest box around it as slices, in the order of the array's axes.
+        touched: Whether one of its voxels belongs to the other mask; False if there is none.
         suv_max: Highest uptake; None without PET.
         suv_mean: Mean uptake; None without PET.
         tlg: Total lesion glycolysis, volume_ml x suv_mean; None without PET.
@@ -59,7 +57,7 @@ def lesions(
 
     Args:
         mask: 2D or 3D; every value but 0 is lesion.
-        spacing_mm: Of the voxels, in the order of the array's axes.
+        spacing_mm: Size of a voxel along each axis of the array.
         other: A second mask on the same grid: for a reference the prediction, for a prediction the reference.
         suv: PET on the same grid.
 
@@ -67,7 +65,7 @@ def lesions(
         The lesions in the order of their labels; empty for an empty mask.
 
     Raises:
-        UserError: If the arrays differ in shape, or spacing_mm has another number of axes.
+        ValueError: If the arrays differ in shape, or spacing_mm has another number of axes.
     """
     check_grid(mask, spacing_mm, other=other, suv=suv)
     labels, count = label_components(mask)
@@ -108,7 +106,7 @@ def _as_volume(array: NDArray) -> NDArray:
 
 
 def voxel_volume_ml(spacing_mm: Sequence[float]) -> float:
-    """Volume of one voxel; in 2D, of a slice of 1 mm."""
+    """Return the volume of one voxel; in 2D, of a slice of 1 mm."""
     return float(np.prod(np.asarray(spacing_mm, np.float64)) / 1000)
 
 
@@ -116,11 +114,11 @@ def check_grid(mask: NDArray, spacing_mm: Sequence[float] | None = None, **other
     """Make sure that all arrays have the mask's shape, and spacing_mm one positive value per axis.
 
     Raises:
-        UserError: If not; the message names the argument.
+        ValueError: If not; the message names the argument.
     """
     shape = np.shape(mask)
     if spacing_mm is not None and (len(spacing_mm) != len(shape) or not np.all(np.asarray(spacing_mm) > 0)):
-        raise UserError(f"spacing_mm {tuple(spacing_mm)} needs one positive value per axis of an array of {shape}.")
+        raise ValueError(f"spacing_mm {tuple(spacing_mm)} needs one positive value per axis of an array of {shape}.")
     for name, array in others.items():
         if array is not None and np.shape(array) != shape:
-            raise UserError(f"{name} has shape {np.shape(array)}, not {shape}: both must be on one grid.")
+            raise ValueError(f"{name} has shape {np.shape(array)}, not {shape}: both must be on one grid.")
