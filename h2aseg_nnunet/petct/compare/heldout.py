@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from h2aseg_nnunet.errors import UserError, listing
-from h2aseg_nnunet.petct.compare.training_runs import Run, is_finished
-from h2aseg_nnunet.petct.files import read_json
+from h2aseg_nnunet.petct.compare.training_runs import Run, is_finished, own_settings
+from h2aseg_nnunet.petct.files import OutputFolder
 from h2aseg_nnunet.petct.nnunet.cases import images_in
+
+
+RECORD, IMAGES = "predict_from_raw_data_args.json", "list_of_lists_or_source_folder"
+"""What nnU-Net writes beside predictions, and the folder of images in it."""
 
 
 class HeldOut(NamedTuple):
@@ -110,11 +114,12 @@ def make_ensembles(runs: Sequence[Run], heldout: HeldOut) -> list[Ensemble]:
 
 
 def _check_images(ensemble: Ensemble) -> None:
-    """nnU-Net's own record beside the predictions says of which images they are."""
-    record = ensemble.folder / "predict_from_raw_data_args.json"
-    if not record.is_file():
+    """Compare with nnU-Net's own record beside the predictions, which says of which images they are."""
+    folder = OutputFolder(ensemble.folder, RECORD, "a prediction by nnU-Net", keys=(IMAGES,))
+    record = own_settings(folder, ensemble.log)
+    if record is None:
         return
-    images = read_json(record)["list_of_lists_or_source_folder"]
+    images = record[IMAGES]
     if Path(images).resolve() != Path(ensemble.heldout.images).resolve():
         raise UserError(
             f"{ensemble.folder} holds predictions of {images}, not of {ensemble.heldout.images}: rename the folder of "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.files import read_json, write_json
+from h2aseg_nnunet.petct.files import OutputFolder, write_json
 
 
 class Run(NamedTuple):
@@ -148,16 +148,29 @@ def read_record(run: Run) -> dict[str, Any]:
     """Read what the run has written about itself so far; empty before its start.
 
     Raises:
-        UserError: If a run with other settings lies there.
+        UserError: If a run with other settings lies there, or files that no run of a comparison made.
     """
-    if not run.record.is_file():
+    folder = OutputFolder(run.fold_folder, run.record.name, "a run of h2aseg compare", keys=("schedule",))
+    record = own_settings(folder, run.log)
+    if record is None:
         return {}
-    record: dict[str, Any] = read_json(run.record)
     differing = {key: found for key, found in record["schedule"].items() if found != run.schedule[key]}
     if differing:
         found = ", ".join(f"{key} {value} (now {run.schedule[key]})" for key, value in differing.items())
         raise UserError(f"{run.fold_folder} holds a run with {found}: choose another folder with -o, or move it away.")
     return record
+
+
+def own_settings(folder: OutputFolder, log: Path) -> dict[str, Any] | None:
+    """Return the settings of an earlier process, None if there was none, or it failed at its start and left its log.
+
+    Raises:
+        UserError: If the folder holds something else.
+    """
+    settings = folder.settings()
+    if settings is None and list(folder.path.glob("[!.]*")) != [log]:
+        folder.require_own()
+    return settings
 
 
 def write_record(run: Run, record: dict[str, Any]) -> None:
@@ -169,6 +182,6 @@ def is_finished(run: Run) -> bool:
     """Whether the run is trained, validated and evaluated.
 
     Raises:
-        UserError: If a run with other settings lies there.
+        UserError: See `read_record`.
     """
     return bool(read_record(run)) and run.evaluation.is_file()

@@ -78,7 +78,7 @@ def test_a_killed_run_has_failed_its_workers_end_and_the_next_one_starts(runs, m
     processes(
         monkeypatch,
         f"import os, signal, subprocess, sys\n{worker}\nprint(worker.pid, flush=True)\n"
-        f"if '\"trainer\": \"A\"' in sys.argv[1]: {killed_by_the_kernel}\nworker.kill()",
+        f'if \'"trainer": "A"\' in sys.argv[1]: {killed_by_the_kernel}\nworker.kill()',
     )
     start = time.monotonic()
 

@@ -68,6 +68,17 @@ def test_test_cases_of_another_dataset_are_not_taken_as_predicted(runs, heldout,
     assert is_predicted(ensemble)
 
 
+def test_masks_of_somebody_else_are_not_replaced(runs, heldout):
+    made = runs(("A",), folds=(0,))
+    finish(made[0], {"b": 0.5})
+    (ensemble,) = make_ensembles(made, heldout)
+    ensemble.folder.mkdir()
+    (ensemble.folder / "a.nii.gz").touch()
+
+    with pytest.raises(ValueError, match="exists and is not a prediction by nnU-Net: choose another folder"):
+        make_ensembles(made, heldout)
+
+
 def test_predictions_without_mirroring_are_others(runs, heldout):
     made = runs(("A",), folds=(0,))
 

@@ -3,6 +3,7 @@ import shlex
 import pytest
 
 from h2aseg_nnunet import cli
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.compare import run as compare_module
 from h2aseg_nnunet.petct.compare.run import ComparisonOutcome, commands
 from h2aseg_nnunet.petct.compare.training_runs import Run, is_finished, read_record, write_record
@@ -71,6 +72,33 @@ def test_a_run_with_another_schedule_is_not_mixed_up(runs):
 
     with pytest.raises(ValueError, match=r"epochs 2 \(now 5\): choose another folder with -o"):
         read_record(run._replace(epochs=5))
+
+
+@pytest.mark.parametrize("content", ['{"mine": 1}', "mine", "[]"])
+def test_somebody_elses_run_json_is_no_run(runs, content):
+    (run,) = runs(("A",), folds=(0,))
+    run.fold_folder.mkdir(parents=True)
+    run.record.write_text(content)
+
+    with pytest.raises(UserError, match=r"fold_0 exists and is not a run of h2aseg compare: choose another folder"):
+        is_finished(run)
+
+
+def test_a_fold_that_nnunet_trained_is_not_taken_over(runs):
+    (run,) = runs(("A",), folds=(0,))
+    run.fold_folder.mkdir(parents=True)
+    (run.fold_folder / "checkpoint_final.pth").touch()
+
+    with pytest.raises(UserError, match=r"fold_0 exists and is not a run of h2aseg compare"):
+        is_finished(run)
+
+
+def test_a_run_that_failed_at_its_start_left_its_log_only(runs):
+    (run,) = runs(("A",), folds=(0,))
+    run.fold_folder.mkdir(parents=True)
+    run.log.write_text("out of memory")
+
+    assert read_record(run) == {}
 
 
 @pytest.mark.parametrize(
