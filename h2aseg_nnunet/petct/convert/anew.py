@@ -8,9 +8,10 @@ import shutil
 
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.convert.ledger import Ledger, exists, require_nothing_in_the_way
-from h2aseg_nnunet.petct.convert.plan import Plan, is_found
+from h2aseg_nnunet.petct.convert.plan import Plan
 from h2aseg_nnunet.petct.convert.raw_dataset import RawFolder
 from h2aseg_nnunet.petct.convert.record import Record, is_as_written
+from h2aseg_nnunet.petct.convert.review import unreachable
 from h2aseg_nnunet.petct.convert.staging import blocking_files, remove_tree, swap_in
 
 
@@ -26,8 +27,8 @@ def require_possible(plan: Plan, earlier: Ledger) -> None:
     for name in must_stay(plan, earlier):
         if name not in planned:
             reasons[name] = plan.refused.get(name, f"{plan.source} has it no more.")
-        elif missing := [str(file) for file in planned[name].sources.values() if not is_found(file)]:
-            reasons[name] = f"{listing(missing)} cannot be reached."
+        elif reason := unreachable(planned[name], earlier.records[name], plan):
+            reasons[name] = reason
     _require_none(reasons, earlier)
 
 

@@ -36,7 +36,7 @@ def review(plan: Plan, ledger: Ledger) -> Standing:
         _review_gone(name, plan, ledger, standing)
     for case in plan.cases:
         if case.name in finished:
-            _review_finished(case, ledger, standing)
+            _review_finished(case, plan, ledger, standing)
         else:
             standing.todo.append(case)
     standing.refused |= {name: reason for name, reason in plan.refused.items() if name not in finished}
@@ -50,6 +50,18 @@ def _forget_refusals(plan: Plan, ledger: Ledger, standing: Standing) -> None:
     ledger.records = {name: Record(refused=reason) for name, reason in standing.refused.items()} | left
 
 
+def unreachable(case: Case, record: Record, plan: Plan) -> str | None:
+    """Say which sources of a finished case cannot be reached, now or as it was converted; None if all can.
+
+    A folder whose labels are not there looks like one of test data. A list may name other files than before.
+    """
+    earlier = [
+        Path(source["file"]) for role, source in record.sources.items() if not plan.listed or role not in case.sources
+    ]
+    missing = sorted({str(file) for file in [*earlier, *case.sources.values()] if not is_found(file)})
+    return f"{listing(missing)} cannot be reached." if missing else None
+
+
 def _review_gone(name: str, plan: Plan, ledger: Ledger, standing: Standing) -> None:
     if plan.listed:
         raise UserError(
@@ -60,16 +72,11 @@ def _review_gone(name: str, plan: Plan, ledger: Ledger, standing: Standing) -> N
     _keep_if_whole(name, reason, ledger, standing)
 
 
-def _review_finished(case: Case, ledger: Ledger, standing: Standing) -> None:
-    record = ledger.records[case.name]
-    no_longer_named = [Path(record.sources[role]["file"]) for role in record.sources.keys() - case.sources.keys()]
-    unreachable = [file for file in [*case.sources.values(), *no_longer_named] if not is_found(file)]
-    if unreachable:
-        reason = f"{listing(list(map(str, unreachable)))} cannot be reached."
+def _review_finished(case: Case, plan: Plan, ledger: Ledger, standing: Standing) -> None:
+    record = ledger.records[case.name] = replace(ledger.records[case.name], patient=case.patient, stratum=case.stratum)
+    if reason := unreachable(case, record, plan):
         _keep_if_whole(case.name, reason, ledger, standing)
-    elif _is_current(case, record, ledger):
-        ledger.records[case.name] = replace(record, patient=case.patient, stratum=case.stratum)
-    else:
+    elif not _is_current(case, record, ledger):
         standing.todo.append(case)
 
 
@@ -84,5 +91,5 @@ def _keep_if_whole(name: str, reason: str, ledger: Ledger, standing: Standing) -
     if not missing:
         standing.kept[name] = reason
         return
-    standing.refused[name] = f"{listing(missing)} is missing in the dataset and cannot be made again: {reason}"
+    standing.refused[name] = f"the dataset lacks {listing(missing)}, which cannot be made again: {reason}"
     ledger.records[name] = replace(ledger.records[name], refused=standing.refused[name])

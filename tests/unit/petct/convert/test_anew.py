@@ -114,6 +114,19 @@ def test_nothing_is_removed_when_a_source_cannot_be_reached(nnunet, capsys, layo
         assert f"{dataset(nnunet)} is left as it is:" in capsys.readouterr().err
 
 
+def test_training_cases_do_not_become_test_cases_because_no_label_can_be_reached(nnunet):
+    """HECKTOR 2021 and 2025 tell test data by the lack of labels."""
+    command = arrange("hecktor 2021", nnunet / "source", CT_GRID, CT_GRID, ("one", "two"))
+    assert convert(*command) == 0
+    before = contents(nnunet)
+    for label in (nnunet / "source").rglob("*_gtvt.nii.gz"):
+        label.rename(nnunet / label.name)
+
+    assert convert(*command, "--overwrite") == 1
+
+    assert contents(nnunet) == before
+
+
 def test_nothing_is_removed_when_the_new_plan_cannot_be(nnunet, command):
     before = contents(nnunet)
     command[1].write_text("case,ct\n")

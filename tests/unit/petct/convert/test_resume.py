@@ -20,7 +20,7 @@ from tests.unit.petct.convert.layouts import (
     sources,
     spoil,
 )
-from tests.unit.petct.convert.synthetic_studies import ball, points_mm, ramp, read, write
+from tests.unit.petct.convert.synthetic_studies import ball, points_mm, ramp, read, write, write_study
 
 
 def test_a_mended_case_is_taken_up_and_the_others_stay(nnunet):
@@ -125,6 +125,37 @@ def test_links_whose_target_cannot_be_reached_stay(nnunet, layout):
     assert images_of(contents(nnunet)) == images_of(before)
 
 
+@pytest.mark.parametrize("options", [[], ["--overwrite"]], ids=["", "overwrite"])
+def test_a_training_case_is_not_replaced_by_its_double_without_label(nnunet, options):
+    """HECKTOR 2025: without its CT in Task 1, the patient is found in Task 2 alone."""
+    source = nnunet / "source"
+    for task in ("Task 1", "Task 2"):
+        for patient in PATIENTS:
+            folder = source / task / patient
+            label = folder / f"{patient}.nii.gz" if task == "Task 1" else None
+            write_study(folder / f"{patient}__CT.nii.gz", folder / f"{patient}__PT.nii.gz", label, CT_GRID, CT_GRID)
+    command = ["hecktor", source, "-d", 7]
+    assert convert(*command) == 0
+    before = contents(nnunet)
+    (source / "Task 1" / "one" / "one__CT.nii.gz").rename(nnunet / "ct.nii.gz")
+
+    assert convert(*command, *options) == (1 if options else 0)
+
+    assert images_of(contents(nnunet)) == images_of(before)
+    assert json.loads((dataset(nnunet) / "dataset.json").read_text())["numTraining"] == 2
+
+
+def test_patients_named_later_are_taken_up_while_the_originals_are_archived(nnunet):
+    command = converted(nnunet, "pairs")
+    (nnunet / "source" / "one").rename(nnunet / "archive")
+    text = command[1].read_text().replace("label\n", "label,patient\n").replace("label.nii\n", "label.nii,P\n")
+    command[1].write_text(text)
+
+    assert convert(*command) == 0
+
+    assert {case["patient"] for case in record(nnunet)["cases"].values()} == {"P"}
+
+
 def test_new_rows_are_converted_while_the_originals_of_others_are_archived(nnunet):
     command = converted(nnunet, "pairs")
     before = images_of(contents(nnunet))
@@ -203,7 +234,7 @@ def test_what_is_neither_in_the_dataset_nor_in_the_source_is_refused_and_the_res
     assert convert(*command) == 1
 
     assert images_of(contents(nnunet)) == before and len(before) == 5
-    assert "one_0001.nii.gz is missing in the dataset and cannot be made again" in capsys.readouterr().out
+    assert "one_0001.nii.gz, which cannot be made again" in capsys.readouterr().out
     (nnunet / "archive").rename(nnunet / "source" / "one")
     assert convert(*command) == 0
     assert len(images_of(contents(nnunet))) == 6
