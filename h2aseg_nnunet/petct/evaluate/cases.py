@@ -13,10 +13,10 @@ from h2aseg_nnunet.modalities import PET
 from h2aseg_nnunet.petct.evaluate.metrics import HECKTOR_LABELS
 from h2aseg_nnunet.petct.evaluate.protocols import HECKTOR
 from h2aseg_nnunet.petct.images.grids import require_same_grid
-from h2aseg_nnunet.petct.images.masks import UNDECLARED, Declared, MaskValues, leave_out_unjudged, read_mask
+from h2aseg_nnunet.petct.images.masks import UNDECLARED, Declared, Labels, MaskValues, leave_out_unjudged, read_mask
 from h2aseg_nnunet.petct.images.reading import read_image
 from h2aseg_nnunet.petct.nnunet.cases import images_in
-from h2aseg_nnunet.petct.nnunet.dataset_json import Labels
+from h2aseg_nnunet.petct.nnunet.dataset_json import declared_beside, declared_by
 
 HECKTOR_SPACING_MM = 1e-6
 """Spacings may differ by this in the HECKTOR challenges."""
@@ -120,10 +120,10 @@ def find_mask_values(
         UserError: If something is wrong with a dataset.json, or its ignore label is one of HECKTOR's labels.
     """
     if dataset_json is not None:
-        declared = Declared.by(Path(dataset_json))
+        declared = declared_by(Path(dataset_json))
         found = MaskValues(declared, declared)
     else:
-        reference, prediction = Declared.beside(reference_dir), Declared.beside(prediction_dir)
+        reference, prediction = declared_beside(reference_dir), declared_beside(prediction_dir)
         found = MaskValues(reference or prediction, prediction or reference)
     return MaskValues(*map(_of_hecktor, found)) if protocol in HECKTOR else found
 

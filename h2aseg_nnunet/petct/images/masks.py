@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.reading import read_image
-from h2aseg_nnunet.petct.nnunet.dataset_json import Labels, find_dataset_json, read_labels
 
 VALUES_IN_A_MESSAGE = 5
 
@@ -19,6 +18,20 @@ NEARLY_WHOLE = 0.01
 
 MARKS = (255, 65535, 4294967295)
 """-1 in unsigned types: customary marks of voxels that nobody judged."""
+
+
+class Labels(NamedTuple):
+    """The values of label maps.
+
+    Attributes:
+        values: All values in use, background included, without the ignore label.
+        classes: The values of each class or region by its name, without background.
+        ignore: The value of voxels that nobody judged, or None.
+    """
+
+    values: tuple[int, ...]
+    classes: dict[str, tuple[int, ...]]
+    ignore: int | None = None
 
 
 class Declared(NamedTuple):
@@ -31,25 +44,6 @@ class Declared(NamedTuple):
 
     labels: Labels
     source: str
-
-    @classmethod
-    def by(cls, dataset_json: Path) -> "Declared":
-        """Read the labels of dataset.json.
-
-        Raises:
-            UserError: If something is wrong with it.
-        """
-        return cls(read_labels(dataset_json), str(dataset_json))
-
-    @classmethod
-    def beside(cls, folder: Path) -> "Declared | None":
-        """Read the labels of the dataset.json that describes a folder of masks; None if there is none.
-
-        Raises:
-            UserError: If something is wrong with it.
-        """
-        file = find_dataset_json(folder)
-        return None if file is None else cls.by(file)
 
     @property
     def known(self) -> list[int]:

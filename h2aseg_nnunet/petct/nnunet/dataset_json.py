@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import CT, PET, StreamChannels, assign_channels
 from h2aseg_nnunet.petct.files import read_json
+from h2aseg_nnunet.petct.images.masks import Declared, Labels
 from h2aseg_nnunet.petct.nnunet.cases import DATASET_ENDINGS
 
 NAME = "dataset.json"
@@ -25,20 +26,6 @@ class Fault(NamedTuple):
     found: str
     expected: str
     remedy: str
-
-
-class Labels(NamedTuple):
-    """The values of label maps.
-
-    Attributes:
-        values: All values in use, background included, without the ignore label.
-        classes: The values of each class or region by its name, without background.
-        ignore: The value of voxels that nobody judged, or None.
-    """
-
-    values: tuple[int, ...]
-    classes: dict[str, tuple[int, ...]]
-    ignore: int | None = None
 
 
 class Dataset(NamedTuple):
@@ -116,6 +103,25 @@ def read_labels(file: Path) -> Labels:
         raise UserError(f"{file}: {fault.found}; expected {fault.expected}. {fault.remedy}")
     assert labels is not None
     return labels
+
+
+def declared_by(file: Path) -> Declared:
+    """Return the values that masks may hold by a dataset.json.
+
+    Raises:
+        UserError: If its labels are missing or wrong.
+    """
+    return Declared(read_labels(file), str(file))
+
+
+def declared_beside(folder: Path) -> Declared | None:
+    """Return the values that the masks in a folder may hold, by the dataset.json that describes it; None without one.
+
+    Raises:
+        UserError: If its labels are missing or wrong.
+    """
+    file = find_dataset_json(folder)
+    return None if file is None else declared_by(file)
 
 
 def parse(content: Mapping[str, Any], with_labels: bool = True) -> tuple[Dataset | None, list[Fault]]:

@@ -14,7 +14,7 @@ from h2aseg_nnunet import __version__
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.files import OutputFolder, read_own_json, write_text
 from h2aseg_nnunet.petct.images.masks import Declared, MaskValues
-from h2aseg_nnunet.petct.nnunet.dataset_json import Dataset, find_dataset_json, read_dataset
+from h2aseg_nnunet.petct.nnunet.dataset_json import Dataset, declared_beside, find_dataset_json, read_dataset
 from h2aseg_nnunet.petct.parallel import in_parallel
 from h2aseg_nnunet.petct.report.case_page import DEFAULT_SETTINGS, PageSettings, write_case
 from h2aseg_nnunet.petct.report.cohort import Cohort, ReportedCase, find_cases
@@ -127,7 +127,7 @@ def _mask_values(dataset: Dataset, file: Path, references: Path | None) -> MaskV
     if not dataset.labels.classes:
         raise UserError(f"{file} names no class beside the background: there is nothing to show.")
     shown = Declared(dataset.labels, str(file))
-    own = Declared.beside(references) if references and references.is_dir() else None
+    own = declared_beside(references) if references and references.is_dir() else None
     if own is None:
         return MaskValues(shown, shown)
     for one, other in ((own, shown), (shown, own)):

@@ -5,9 +5,8 @@ import pytest
 
 from h2aseg_nnunet.errors import listing
 from h2aseg_nnunet.petct.evaluate.cases import EvaluatedCase, pair_files, read_case, require_pets
-from h2aseg_nnunet.petct.images.masks import Declared, MaskValues
+from h2aseg_nnunet.petct.images.masks import Declared, Labels, MaskValues
 from h2aseg_nnunet.petct.nnunet.cases import images_in
-from h2aseg_nnunet.petct.nnunet.dataset_json import Labels
 
 HECKTOR = Declared(Labels((0, 1, 2), {"GTVp": (1,), "GTVn": (2,)}), "HECKTOR")
 FLIPPED_X = (-1, 0, 0, 0, 1, 0, 0, 0, 1)

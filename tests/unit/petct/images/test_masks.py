@@ -1,13 +1,13 @@
-import json
 import re
 
 import numpy as np
 import pytest
 import SimpleITK
+from hypothesis import given
+from hypothesis import strategies as st
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.images.masks import Declared, MaskValues, find_fault, leave_out_unjudged, read_mask
-from h2aseg_nnunet.petct.nnunet.dataset_json import Labels
+from h2aseg_nnunet.petct.images.masks import Declared, Labels, MaskValues, find_fault, leave_out_unjudged, read_mask
 
 TUMOR = Declared(Labels((0, 1), {"tumor": (1,)}), "dataset.json")
 WITH_IGNORE = Declared(Labels((0, 1), {"tumor": (1,)}, ignore=2), "dataset.json")
@@ -106,52 +106,20 @@ def test_without_an_ignore_label_nothing_is_left_out():
     assert (reference.tolist(), prediction.tolist()) == ([[[1, 2]]], [[[2, 2]]])
 
 
-def describe(folder, labels, **more):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "dataset.json").write_text(json.dumps({"labels": labels} | more))
+VALUES = st.sampled_from([0, 1, 2, 3, 5, 255, -1, 0.5, 1.0000001, 1.9999999, 65535])
 
 
-@pytest.mark.parametrize("place", ["predictions", ".", "fold_0/validation/../.."])
-def test_labels_are_declared_beside_the_masks_or_above_them(tmp_path, place):
-    describe(tmp_path / place, {"background": 0, "tumor": 1, "ignore": 2})
-    masks = tmp_path / ("fold_0/validation" if "fold" in place else "predictions")
-    masks.mkdir(parents=True, exist_ok=True)
+@given(st.lists(VALUES, min_size=1, max_size=6), st.sampled_from([TUMOR, WITH_IGNORE, REGIONS]))
+def test_a_mask_is_accepted_exactly_if_each_value_is_declared(values, declared):
+    mask = np.array(values, np.float64)
 
-    declared = Declared.beside(masks)
-
-    assert declared.known == [0, 1, 2] and declared.labels.ignore == 2
-    assert declared.source == str((tmp_path / place).resolve() / "dataset.json")
+    assert (find_fault(mask, declared) is None) == (set(mask.tolist()) <= set(declared.known))
 
 
-def test_labels_beside_the_masks_come_before_those_above(tmp_path):
-    describe(tmp_path, {"background": 0, "tumor": 1})
-    describe(tmp_path / "labelsTr", {"background": 0, "tumor": 1, "ignore": 2})
+@given(
+    st.lists(st.integers(-3, 300), min_size=1, max_size=6), st.sampled_from([np.uint8, np.int8, np.uint16, np.int32])
+)
+def test_integers_of_any_type_are_judged_alike(values, dtype):
+    mask = np.array(values).astype(dtype)
 
-    assert Declared.beside(tmp_path / "labelsTr").labels.ignore == 2
-
-
-def test_a_link_to_a_folder_of_masks_leads_to_their_description(tmp_path):
-    describe(tmp_path / "dataset", {"background": 0, "tumor": 1, "ignore": 2})
-    (tmp_path / "dataset" / "labelsTr").mkdir()
-    (tmp_path / "references").symlink_to(tmp_path / "dataset" / "labelsTr")
-
-    assert Declared.beside(tmp_path / "references").labels.ignore == 2
-
-
-def test_no_description_is_none(tmp_path):
-    (tmp_path / "a" / "masks").mkdir(parents=True)
-
-    assert Declared.beside(tmp_path / "a" / "masks") is None
-
-
-def test_a_description_in_the_format_of_version_1_is_passed_over(tmp_path):
-    describe(tmp_path, {"0": "background", "1": "tumor"}, modality={"0": "CT"})
-
-    assert Declared.beside(tmp_path) is None
-
-
-def test_a_description_that_nnunet_would_refuse_is_named(tmp_path):
-    describe(tmp_path, {"background": 0, "tumor": 1, "ignore": -1})
-
-    with pytest.raises(UserError, match=r"dataset\.json: labels .*-1"):
-        Declared.beside(tmp_path)
+    assert find_fault(mask, WITH_IGNORE) == find_fault(mask.astype(np.int64), WITH_IGNORE)
