@@ -129,6 +129,9 @@ def run(options: argparse.Namespace) -> None:
 
 def _plan_dicom(options: argparse.Namespace) -> "Plan":
     """Extract the studies beside the dataset; nnU-Net passes over the hidden folder."""
+    from h2aseg_nnunet.petct.dicom import require_dicom
+
+    require_dicom()
     from h2aseg_nnunet.petct.convert import dicom  # pydicom and highdicom take a second to import
     from h2aseg_nnunet.petct.convert.raw_dataset import raw_folder
     from h2aseg_nnunet.petct.segment.command import check_grid

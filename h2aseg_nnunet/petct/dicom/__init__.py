@@ -1,1 +1,18 @@
-"""DICOM studies of PET/CT: CT in HU and PET in SUV out of a scanner's export. The extra `dicom` installs pydicom."""
+"""DICOM studies of PET/CT: CT in HU and PET in SUV out of a scanner's export, masks as DICOM objects and back."""
+
+from importlib.util import find_spec
+
+from h2aseg_nnunet.errors import UserError
+
+
+def require_dicom() -> None:
+    """Make sure that the libraries of the extra `dicom` are installed.
+
+    Raises:
+        UserError: If not.
+    """
+    missing = [name for name in ("pydicom", "highdicom") if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"{' and '.join(missing)} not installed: pip install 'h2aseg_nnunet[dicom]', or in a clone '.[dicom]'."
+        )

@@ -3,6 +3,7 @@
 import argparse
 
 from h2aseg_nnunet.errors import UserError, listing
+from h2aseg_nnunet.petct.dicom import require_dicom
 from h2aseg_nnunet.petct.options import Parser, add_model, add_overlay, add_prediction, add_processes
 
 OUTPUT_TYPES = ("nifti", "dicom_seg", "dicom_rtstruct")
@@ -62,6 +63,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: If a case was refused; the others are segmented.
     """
+    require_dicom()
     from h2aseg_nnunet.petct.segment.run import NOTE, Settings, segment  # torch takes seconds to import
 
     outcomes = segment(
