@@ -62,13 +62,11 @@ def publish_splits(folds: list[Fold], raw: RawFolder, earlier_sha256: str | None
 
     nnU-Net's planning copies the first to the second, but stops at a difference and is not run with plans from
     elsewhere. Another file that is already there stays, unless it is `earlier_sha256` of an earlier run and no
-    preprocessed data lies beside it.
+    preprocessed data lies beside it. Without folds, none of ours stay.
 
     Returns:
         The checksum of the written folds, and what a user should know.
     """
-    if not folds:
-        return None, []
     elsewhere = preprocessed_splits(raw.path.name)
     files = [raw.splits, *([] if elsewhere is None else [elsewhere])]
     text = as_json(folds)
@@ -76,13 +74,15 @@ def publish_splits(folds: list[Fold], raw: RawFolder, earlier_sha256: str | None
     for file in files:
         ours = file.is_file() and sha256(file.read_bytes()).hexdigest() == earlier_sha256
         unused = file == raw.splits or not any(other != file for other in file.parent.glob("*"))
-        if not file.exists() or (ours and unused):
+        if folds and (not file.exists() or (ours and unused)):
             write_text(file, text)
-        elif read_json(file) != folds:
+        elif ours and unused:
+            file.unlink()  # a single patient is left, who would be on both sides
+        elif file.exists() and read_json(file) != folds:
             notes.append(
                 f"{file} holds other folds and was left. If no training depends on it, remove it and run again."
             )
-    return sha256(text.encode()).hexdigest(), notes
+    return sha256(text.encode()).hexdigest() if folds else None, notes
 
 
 def _write_dataset_json(description: dict[str, Any], ledger: Ledger) -> None:

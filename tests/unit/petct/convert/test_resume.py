@@ -154,6 +154,7 @@ def test_patients_named_later_are_taken_up_while_the_originals_are_archived(nnun
     assert convert(*command) == 0
 
     assert {case["patient"] for case in record(nnunet)["cases"].values()} == {"P"}
+    assert not list(nnunet.rglob("splits_final.json")), "folds of one patient would have him on both sides"
 
 
 def test_new_rows_are_converted_while_the_originals_of_others_are_archived(nnunet):
