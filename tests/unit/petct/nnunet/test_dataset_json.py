@@ -194,21 +194,9 @@ def test_plain_labels_do_not_wait_for_torch(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def describe(folder, labels, **more):
+def describe(folder, labels):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "dataset.json").write_text(json.dumps({"labels": labels} | more))
-
-
-@pytest.mark.parametrize("place", ["predictions", ".", "fold_0/validation/../.."])
-def test_labels_are_declared_beside_the_masks_or_above_them(tmp_path, place):
-    describe(tmp_path / place, {"background": 0, "tumor": 1, "ignore": 2})
-    masks = tmp_path / ("fold_0/validation" if "fold" in place else "predictions")
-    masks.mkdir(parents=True, exist_ok=True)
-
-    declared = declared_beside(masks)
-
-    assert declared.known == [0, 1, 2] and declared.labels.ignore == 2
-    assert declared.source == str((tmp_path / place).resolve() / "dataset.json")
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
 
 
 def test_labels_beside_the_masks_come_before_those_above(tmp_path):
@@ -224,18 +212,6 @@ def test_a_link_to_a_folder_of_masks_leads_to_their_description(tmp_path):
     (tmp_path / "references").symlink_to(tmp_path / "dataset" / "labelsTr")
 
     assert declared_beside(tmp_path / "references").labels.ignore == 2
-
-
-def test_no_description_is_none(tmp_path):
-    (tmp_path / "a" / "masks").mkdir(parents=True)
-
-    assert declared_beside(tmp_path / "a" / "masks") is None
-
-
-def test_a_description_in_the_format_of_version_1_is_passed_over(tmp_path):
-    describe(tmp_path, {"0": "background", "1": "tumor"}, modality={"0": "CT"})
-
-    assert declared_beside(tmp_path) is None
 
 
 def test_a_description_that_nnunet_would_refuse_is_named(tmp_path):
