@@ -8,7 +8,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, ones_on, resample, with_grid
+from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, ones_on, resample, same_grid, with_grid
 from h2aseg_nnunet.petct.images.lesions import label_components, voxel_volume_ml
 
 
@@ -48,6 +48,14 @@ class _Change(NamedTuple):
         return None
 
 
+class _Components(NamedTuple):
+    """Lesions numbered from 1 on, in the box around them: most of a body has none."""
+
+    numbers: NDArray[np.uint32]
+    total: int
+    box: Grid
+
+
 def compare_lesions(source: SimpleITK.Image, converted: SimpleITK.Image, values: Mapping[str, int]) -> Lesions:
     """Count and measure the lesions of each label before and after.
 
@@ -70,27 +78,40 @@ def compare_lesions(source: SimpleITK.Image, converted: SimpleITK.Image, values:
 
 
 def _compare(name: str, value: int, source: SimpleITK.Image, converted: SimpleITK.Image) -> _Change:
-    before, after = _array(source) == value, _array(converted) == value
-    components, count = label_components(before)
-    _, converted_count = label_components(after)
-    volumes_ml = np.bincount(components.ravel(), minlength=count + 1) * _voxel_ml(source)
-    lost = _lost(components, count, source, converted)
+    before = _components(source, value)
+    unchanged = same_grid(Grid.of(source), Grid.of(converted))
+    after = before if unchanged else _components(converted, value)
+    lost = [] if unchanged else _lost(before, Grid.of(converted))
+    sizes = np.bincount(before.numbers[before.numbers > 0], minlength=before.total + 1)
     return _Change(
         name,
-        source_ml=float(volumes_ml[1:].sum()),
-        converted_ml=float(np.count_nonzero(after) * _voxel_ml(converted)),
-        source=count,
-        converted=converted_count,
+        source_ml=float(sizes.sum() * _voxel_ml(source)),
+        converted_ml=float(np.count_nonzero(after.numbers) * _voxel_ml(converted)),
+        source=before.total,
+        converted=after.total,
         lost=len(lost),
-        lost_ml=float(volumes_ml[lost].sum()),
+        lost_ml=float(sizes[lost].sum() * _voxel_ml(source)),
     )
 
 
-def _lost(components: NDArray, count: int, source: SimpleITK.Image, converted: SimpleITK.Image) -> list[int]:
-    """Numbers of the components in which no voxel of the converted grid lies: a class as a whole would hide them."""
-    numbered = with_grid(SimpleITK.GetImageFromArray(components.astype(np.uint32)), Grid.of(source))
-    placed, _ = bring_onto(numbered, Grid.of(converted), linear=False)
-    return sorted(set(range(1, count + 1)) - set(np.unique(_array(placed)).tolist()))
+def _components(image: SimpleITK.Image, value: int) -> _Components:
+    mask = _array(image) == value
+    spans = [np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    if not spans[0].size:
+        return _Components(np.zeros((0, 0, 0), np.uint32), 0, Grid.of(image))
+    start, stop = [int(span[0]) for span in spans], [int(span[-1]) + 1 for span in spans]
+    numbers, count = label_components(mask[tuple(map(slice, start, stop))])
+    (z, y, x), (depth, height, width) = start, numbers.shape
+    box = Grid.of(image).crop((x, y, z), (width, height, depth))
+    return _Components(numbers.astype(np.uint32, copy=False), count, box)
+
+
+def _lost(before: _Components, grid: Grid) -> list[int]:
+    """Numbers of the components in which no voxel of the grid lies: a class as a whole would hide them."""
+    if not before.total:
+        return []
+    placed, _ = bring_onto(with_grid(SimpleITK.GetImageFromArray(before.numbers), before.box), grid, linear=False)
+    return sorted(set(range(1, before.total + 1)) - set(np.unique(_array(placed)).tolist()))
 
 
 def _outside(source: SimpleITK.Image, converted: SimpleITK.Image, values: list[int]) -> list[str]:
@@ -99,22 +120,18 @@ def _outside(source: SimpleITK.Image, converted: SimpleITK.Image, values: list[i
     Raises:
         UserError: If all of it does.
     """
+    grid, region = Grid.of(source), Grid.of(converted)
+    if region.start_of(grid) is not None:
+        return []
+    inside = resample(ones_on(region), grid, linear=False)
     foreground = np.isin(_array(source), values)
-    outside, total = _voxels_outside(foreground, Grid.of(source), Grid.of(converted)), np.count_nonzero(foreground)
+    outside, total = np.count_nonzero(foreground & (_array(inside) == 0)), np.count_nonzero(foreground)
     if not outside:
         return []
-    total_ml = total * _voxel_ml(source)
+    outside_ml, total_ml = (count * _voxel_ml(source) for count in (outside, total))
     if outside == total:
         raise UserError(f"All {total_ml:.2f} ml of the label lie outside the region converted.")
-    return [f"{outside * _voxel_ml(source):.2f} of {total_ml:.2f} ml of the label lie outside the region converted"]
-
-
-def _voxels_outside(foreground: NDArray[np.bool_], grid: Grid, region: Grid) -> int:
-    """Voxels of the foreground whose centers lie outside `region`."""
-    if region.start_of(grid) is not None:
-        return 0
-    inside = resample(ones_on(region), grid, linear=False)
-    return int(np.count_nonzero(foreground & (_array(inside) == 0)))
+    return [f"{outside_ml:.2f} of {total_ml:.2f} ml of the label lie outside the region converted"]
 
 
 def _array(image: SimpleITK.Image) -> NDArray:
