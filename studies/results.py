@@ -1,6 +1,7 @@
-"""Per-case results of a study, and what may be compared: runs that every trainer has finished."""
+"""Per-case results of a study, and what may be compared: runs that all networks of a table have finished."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,40 +17,63 @@ PET_ALONE = RESULTS / "sts6_pet_alone.csv"
 DEFAULT = "nnUNetTrainerH2ASeg"
 UNET = "nnUNetTrainer"
 UNET_TRAINED_ALIKE = "nnUNetTrainerEqualTraining"
-NEITHER = "nnUNetTrainerH2ASeg_noMCSA_noTAMW"
+NO_MCSA, NO_TAMW = f"{DEFAULT}_noMCSA", f"{DEFAULT}_noTAMW"
+NEITHER = f"{DEFAULT}_noMCSA_noTAMW"
 NETWORKS = {
     UNET: "U-Net",
     UNET_TRAINED_ALIKE: "U-Net, trained as H2ASeg",
     DEFAULT: "H2ASeg",
-    "nnUNetTrainerH2ASeg_noMCSA": "H2ASeg without MCSA",
-    "nnUNetTrainerH2ASeg_noTAMW": "H2ASeg without TAMW",
+    NO_MCSA: "H2ASeg without MCSA",
+    NO_TAMW: "H2ASeg without TAMW",
     NEITHER: "H2ASeg without both",
 }
 """Trainers and what they are called, in the order of tables and figure."""
+BESIDE_UNET = (UNET, UNET_TRAINED_ALIKE, DEFAULT)
+ABLATIONS = (DEFAULT, NO_MCSA, NO_TAMW, NEITHER)
 
 
-def read_shared_runs(file: Path = CASES) -> pd.DataFrame:
-    """Rows of the seeds and folds that every trainer of `NETWORKS` has finished.
+def read_runs(file: Path = CASES) -> pd.DataFrame:
+    """Rows of the trainers of `NETWORKS`, which are named without their plans: these are the same for all."""
+    runs = pd.read_csv(file)
+    runs["trainer"] = runs.trainer.str.split(":").str[0]
+    return runs[runs.trainer.isin(NETWORKS)]
+
+
+def shared(runs: pd.DataFrame, trainers: Sequence[str]) -> pd.DataFrame:
+    """Rows of these trainers, from the seeds and folds that each of them has finished.
 
     Raises:
         ValueError: If trainers have other cases of the same seed and fold, or no run is shared.
     """
-    cases = pd.read_csv(file)
-    cases["trainer"] = cases.trainer.str.split(":").str[0]  # without the plans, the same for all
-    runs = cases.groupby(["seed", "folds"])
-    shared = runs.filter(lambda run: set(run.trainer) >= set(NETWORKS)).reset_index(drop=True)
-    if shared.empty:
-        raise ValueError(f"{file} has no seed and fold that all of {', '.join(NETWORKS)} have finished.")
-    for (seed, fold), run in shared.groupby(["seed", "folds"]):
+    own = runs[runs.trainer.isin(trainers)]
+    finished = own.groupby(["seed", "folds"]).trainer.transform("nunique") == len(trainers)
+    if not finished.any():
+        raise ValueError(f"There is no seed and fold that all of {', '.join(trainers)} have finished.")
+    for (seed, fold), run in own[finished].groupby(["seed", "folds"]):
         if run.groupby("trainer").case.agg(frozenset).nunique() != 1:
-            raise ValueError(f"{file}: trainers have other cases in fold {fold} of seed {seed}.")
-    return shared
+            raise ValueError(f"Trainers have other cases in fold {fold} of seed {seed}.")
+    return own[finished]
+
+
+def comparable(runs: pd.DataFrame) -> list[pd.DataFrame]:
+    """What each table holds: all networks where they have finished the same runs, else two tables apart.
+
+    While a study goes on, the second table, that of the ablations, may hold fewer runs than the first.
+    """
+    together = shared(runs, tuple(NETWORKS))
+    apart = [shared(runs, BESIDE_UNET), shared(runs, ABLATIONS)]
+    return [together] if all(keys(each) == keys(together) for each in apart) else apart
+
+
+def keys(runs: pd.DataFrame) -> list[tuple[int, int]]:
+    """Seeds and folds, in order."""
+    return sorted(set(zip(runs.seed, runs.folds, strict=True)))
 
 
 def by_case(runs: pd.DataFrame, measure: str = "dice") -> dict[str, dict[str, float]]:
     """Trainer -> case -> mean over seeds."""
     means = runs.pivot_table(index="case", columns="trainer", values=measure)
-    return {trainer: means[trainer].to_dict() for trainer in NETWORKS}
+    return {trainer: means[trainer].to_dict() for trainer in NETWORKS if trainer in means}
 
 
 def differences_from(reference: str, values: dict[str, dict[str, float]]) -> dict[str, Difference]:

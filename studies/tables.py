@@ -8,12 +8,13 @@ import argparse
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pandas as pd
 
 from h2aseg_nnunet.petct.statistics import Difference, summarize
-from h2aseg_nnunet.petct.tables import to_markdown, with_interval
+from h2aseg_nnunet.petct.tables import number, to_markdown, with_interval
 from studies import figure
 from studies.pages import differing, fill, typed, unpublished
 from studies.results import (
@@ -24,8 +25,10 @@ from studies.results import (
     UNET_TRAINED_ALIKE,
     by_case,
     cases_where_pet_misleads,
+    comparable,
     differences_from,
-    read_shared_runs,
+    keys,
+    read_runs,
 )
 
 REPOSITORY = Path(__file__).parents[1]
@@ -41,14 +44,14 @@ def main() -> None:
     if not options.check:
         for page in PAGES:
             page.write_text(fill(page.read_text(), tables))
-        figure.draw(read_shared_runs())
+        figure.draw(comparable(read_runs()))
     if faults := find_faults(tables):
         sys.exit("\n".join(faults))
 
 
 def make_tables() -> dict[str, str]:
     """Name -> Markdown."""
-    runs = read_shared_runs()
+    runs = read_runs()
     return {make.__name__: make(runs) for make in BLOCKS}
 
 
@@ -58,79 +61,85 @@ def find_faults(tables: Mapping[str, str]) -> list[str]:
     return different + unpublished(PAGES, tables) + typed(ACCURACY) + figure.faults()
 
 
-def coverage(runs: pd.DataFrame) -> str:
-    """Which runs the tables are made of."""
-    folds = {seed: sorted(map(str, run.folds.unique())) for seed, run in runs.groupby("seed")}
-    listed = "; ".join(f"seed {seed}: folds {', '.join(each)}" for seed, each in folds.items())
-    trainings = sum(map(len, folds.values()))
-    return wrapped(
-        f"{runs.case.nunique()} patients, each predicted by networks that have not seen it. "
-        f"Trainings of every network: {trainings} ({listed}). A patient's values are averaged over seeds first."
-    )
-
-
 def results(runs: pd.DataFrame) -> str:
     """The README's table: one unit per column."""
+    return "\n\n".join(one_unit_per_column(each) for each in comparable(runs))
+
+
+def one_unit_per_column(runs: pd.DataFrame) -> str:
     dice, falsely_ml = by_case(runs), by_case(runs, "false_positive_volume_ml")
-    misleading = cases_where_pet_misleads()
-    hard = {trainer: only(cases, misleading) for trainer, cases in dice.items()}
+    misleading = {trainer: only(cases, cases_where_pet_misleads()) for trainer, cases in dice.items()}
     heading = [
         "",
         "trainer",
         f"Dice, {number_of_cases(dice)} patients",
-        f"Dice, the {number_of_cases(hard)} where PET alone misleads",
+        f"Dice, the {number_of_cases(misleading)} where PET alone misleads",
         "marked falsely, ml per patient",
     ]
     columns = [
-        bold_best([f"{mean(dice[trainer]):.3f}" for trainer in NETWORKS], max),
-        bold_best([f"{mean(hard[trainer]):.3f}" for trainer in NETWORKS], max),
-        bold_best([f"{mean(falsely_ml[trainer]):.1f}" for trainer in NETWORKS], min),
+        bold_best([f"{mean(cases):.3f}" for cases in dice.values()], max),
+        bold_best([f"{mean(cases):.3f}" for cases in misleading.values()], max),
+        bold_best([f"{mean(cases):.1f}" for cases in falsely_ml.values()], min),
     ]
-    names = ([title for title in NETWORKS.values()], [f"`{trainer}`" for trainer in NETWORKS])
+    names = [NETWORKS[trainer] for trainer in dice], [f"`{trainer}`" for trainer in dice]
     return to_markdown(heading, list(zip(*names, *columns, strict=True)))
 
 
 def accuracy(runs: pd.DataFrame) -> str:
     """All networks with intervals, beside the U-Net and beside the default."""
+    return "\n\n".join(f"{coverage(each)}\n\n{with_intervals(each)}" for each in comparable(runs))
+
+
+def coverage(runs: pd.DataFrame) -> str:
+    folds: dict[int, list[str]] = {}
+    for seed, fold in keys(runs):
+        folds.setdefault(seed, []).append(str(fold))
+    listed = "; ".join(f"seed {seed}: folds {', '.join(each)}" for seed, each in folds.items())
+    return wrapped(
+        f"{runs.case.nunique()} patients, each predicted by networks that have not seen it. "
+        f"Trainings of every network: {len(keys(runs))} ({listed}). A patient's values are averaged over seeds first."
+    )
+
+
+def with_intervals(runs: pd.DataFrame) -> str:
     dice = by_case(runs)
-    volumes = [by_case(runs, f"false_{kind}_volume_ml") for kind in ("positive", "negative")]
-    beside = [differences_from(reference, dice) for reference in (UNET, DEFAULT)]
+    falsely_ml, missed_ml = (by_case(runs, f"false_{kind}_volume_ml") for kind in ("positive", "negative"))
+    beside = {reference: differences_from(reference, dice) for reference in (UNET, DEFAULT) if reference in dice}
     rows = [
         [
-            f"{title} (`{trainer}`)",
+            f"{NETWORKS[trainer]} (`{trainer}`)",
             with_interval(summarize(list(dice[trainer].values())), ".3f"),
-            *(change(differences[trainer]) if trainer in differences else "" for differences in beside),
-            *(with_interval(summarize(list(volume[trainer].values())), ".1f") for volume in volumes),
+            *(change(differences[trainer]) if trainer in differences else "" for differences in beside.values()),
+            with_interval(summarize(list(falsely_ml[trainer].values())), ".1f"),
+            with_interval(summarize(list(missed_ml[trainer].values())), ".1f"),
         ]
-        for trainer, title in NETWORKS.items()
+        for trainer in dice
     ]
-    return to_markdown(["", "Dice", "minus U-Net", "minus H2ASeg", "FPV, ml", "FNV, ml"], rows)
+    return to_markdown(["", "Dice", *(f"minus {NETWORKS[each]}" for each in beside), "FPV, ml", "FNV, ml"], rows)
 
 
 def where_pet_misleads(runs: pd.DataFrame) -> str:
     """Dice of the two halves of the patients."""
-    dice, misleading = by_case(runs), cases_where_pet_misleads()
-    groups = misleading, set(dice[UNET]) - misleading
-    halves = [{trainer: only(cases, group) for trainer, cases in dice.items()} for group in groups]
-    beside = [differences_from(UNET, half) for half in halves]
-    rows = []
-    for trainer, title in NETWORKS.items():
-        cells = [
-            [f"{mean(half[trainer]):.3f}", change(differences[trainer]) if trainer in differences else ""]
-            for half, differences in zip(halves, beside, strict=True)
-        ]
-        rows.append([title, *cells[0], *cells[1]])
-    counts = [number_of_cases(half) for half in halves]
-    heading = ["", f"PET misleads ({counts[0]})", "minus U-Net", f"PET is enough ({counts[1]})", "minus U-Net"]
+    dice, misleading = by_case(comparable(runs)[0]), cases_where_pet_misleads()
+    halves = {
+        "PET misleads": {trainer: only(cases, misleading) for trainer, cases in dice.items()},
+        "PET is enough": {trainer: only(cases, cases.keys() - misleading) for trainer, cases in dice.items()},
+    }
+    heading, rows = [""], [[NETWORKS[trainer]] for trainer in dice]
+    for name, half in halves.items():
+        heading += [f"{name} ({number_of_cases(half)})", f"minus {NETWORKS[UNET]}"]
+        differences = differences_from(UNET, half)
+        for row, (trainer, cases) in zip(rows, half.items(), strict=True):
+            row += [f"{mean(cases):.3f}", change(differences[trainer]) if trainer in differences else ""]
     return to_markdown(heading, rows)
 
 
 def by_seed_and_fold(runs: pd.DataFrame) -> str:
-    """Means of every training's own validation cases."""
+    """Means of every training's own validation cases; a dash where a training is not finished."""
     means = runs.pivot_table(index="trainer", columns=["seed", "folds"], values="dice")
     seeds = list(means.columns.unique("seed"))
     rows = [
-        [title, *(", ".join(f"{value:.3f}" for value in means.loc[trainer, seed]) for seed in seeds)]
+        [title, *(", ".join(number(value, ".3f") for value in means.loc[trainer, seed]) for seed in seeds)]
         for trainer, title in NETWORKS.items()
     ]
     folds = [", ".join(map(str, means[seed].columns)) for seed in seeds]
@@ -139,45 +148,40 @@ def by_seed_and_fold(runs: pd.DataFrame) -> str:
 
 def in_words(runs: pd.DataFrame) -> str:
     """The differences that answer a reader's questions, each with the p of this one comparison."""
-    dice = by_case(runs)
     questions = {
         "H2ASeg and its training: H2ASeg minus U-Net": (DEFAULT, UNET),
         "the training alone: U-Net trained as H2ASeg minus U-Net": (UNET_TRAINED_ALIKE, UNET),
         "the network alone: H2ASeg minus U-Net trained as H2ASeg": (DEFAULT, UNET_TRAINED_ALIKE),
         "MCSA and TAMW: H2ASeg minus H2ASeg without both": (DEFAULT, NEITHER),
     }
-    return "\n".join(f"- {question}: {answer(between(*pair, dice))}" for question, pair in questions.items())
+    return "\n".join(f"- {question}: {answer(between(*pair, runs))}" for question, pair in questions.items())
 
 
 def headline(runs: pd.DataFrame) -> str:
     """What a user wants to know, worded by the intervals."""
-    dice = by_case(runs)
-    best = max(NETWORKS, key=lambda trainer: mean(dice[trainer]))
     beside = {
         "nnU-Net's U-Net": UNET,
         "that U-Net trained as H2ASeg is": UNET_TRAINED_ALIKE,
         "itself without MCSA and TAMW": NEITHER,
     }
-    verdicts = [verdict(between(DEFAULT, reference, dice), name) for name, reference in beside.items()]
-    return wrapped(
-        f"In Dice, H2ASeg {'; it '.join(verdicts)}. The highest mean is that of `{best}`. "
-        "In brackets: 95 % intervals over patients."
-    )
+    verdicts = [verdict(between(DEFAULT, reference, runs), name) for name, reference in beside.items()]
+    return wrapped(f"In Dice, H2ASeg {'; it '.join(verdicts)}. In brackets: 95 % intervals over patients.")
 
 
 BLOCKS: tuple[Callable[[pd.DataFrame], str], ...] = (
-    coverage,
     results,
+    headline,
     accuracy,
+    in_words,
     where_pet_misleads,
     by_seed_and_fold,
-    in_words,
-    headline,
 )
 
 
-def between(trainer: str, reference: str, values: Mapping[str, Mapping[str, float]]) -> Difference:
-    """One comparison by itself: its p needs no correction for others."""
+def between(trainer: str, reference: str, runs: pd.DataFrame) -> Difference:
+    """One comparison by itself, of the runs that its table holds: its p needs no correction for others."""
+    (table,) = [each for each in comparable(runs) if {trainer, reference} <= set(each.trainer)]
+    values = by_case(table)
     return differences_from(reference, {name: values[name] for name in (reference, trainer)})[trainer]
 
 
@@ -189,7 +193,7 @@ def verdict(difference: Difference, name: str) -> str:
     """Ahead or behind only where the interval leaves zero out."""
     low, high = difference.interval_95
     relation = "is ahead of" if low > 0 else "is behind" if high < 0 else "is not shown to differ from"
-    return f"{relation} {name} ({difference.mean:+.3f} [{low:+.3f}, {high:+.3f}])"
+    return f"{relation} {name} ({difference.mean:+.3f} [{low:+.3f}, {high:+.3f}], {difference.num_cases} patients)"
 
 
 def change(difference: Difference) -> str:
@@ -202,7 +206,7 @@ def mean(cases: Mapping[str, float]) -> float:
     return summarize(list(cases.values()))["mean"]
 
 
-def only(cases: Mapping[str, float], names: set[str]) -> dict[str, float]:
+def only(cases: Mapping[str, float], names: AbstractSet[str]) -> dict[str, float]:
     return {case: value for case, value in cases.items() if case in names}
 
 

@@ -1,13 +1,13 @@
 import pytest
 
 from studies import figure
-from studies.results import read_shared_runs
+from studies.results import comparable, read_runs
 
 
 @pytest.fixture
 def picture(tmp_path, write_cases):
     file = tmp_path / "accuracy.png"
-    figure.draw(read_shared_runs(write_cases()), file)
+    figure.draw(comparable(read_runs(write_cases())), file)
     return file
 
 
