@@ -21,7 +21,7 @@ from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import PET
 from h2aseg_nnunet.petct.child import run_logged
 from h2aseg_nnunet.petct.evaluate.metrics import dice
-from h2aseg_nnunet.petct.files import OutputFolder, read_json, write_json
+from h2aseg_nnunet.petct.files import OutputFolder, exclusively, read_json, write_json
 from h2aseg_nnunet.petct.nnunet.cases import images_in
 from h2aseg_nnunet.petct.nnunet.models import choose_device
 from h2aseg_nnunet.trainer.demo_trainer import DEMO_EPOCHS
@@ -95,7 +95,11 @@ def run_demo(
     device = choose_device(device).type
     settings = {"seed": seed, "num_training": num_training, "num_test": num_test}
     OutputFolder(layout.folder, "demo.json", "a demo", keys=tuple(settings)).claim(settings)
+    with exclusively(layout.folder / ".lock"):
+        return _run_steps(layout, seed, device, num_training, num_test)
 
+
+def _run_steps(layout: Layout, seed: int, device: str, num_training: int, num_test: int) -> DemoResult:
     print("1/5 phantoms", flush=True)
     write_dataset(layout.raw, num_training, num_test, seed)
     print("2/5 plan and preprocess", flush=True)

@@ -12,7 +12,7 @@ import numpy as np
 from h2aseg_nnunet.explain.attention import Reading
 from h2aseg_nnunet.explain.case import CasePrediction, ExplainedCase, Voxel
 from h2aseg_nnunet.network.readings import MODALITIES, StageGains
-from h2aseg_nnunet.petct.files import OutputFolder, write_json
+from h2aseg_nnunet.petct.files import OutputFolder, exclusively, write_json
 from h2aseg_nnunet.petct.own_files import OwnFiles
 
 RECORD = "explanation.json"
@@ -38,20 +38,21 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     Files of an earlier explanation go; what anybody else wrote into the folder stays.
 
     Raises:
-        UserError: If `folder` holds something else than an explanation.
+        UserError: If `folder` holds something else than an explanation, or another process explains the case.
     """
     own = OwnFiles(folder)
     if not own.exist and explanation_folder(folder).require_own() is not None:
         own.adopt(PATTERNS)
     temporary = folder.with_name(f".{folder.name}.partial")
-    OutputFolder(temporary, RECORD, "an unfinished explanation").require_own()
-    shutil.rmtree(temporary, ignore_errors=True)  # of a killed run
-    try:
-        write_json(temporary / RECORD, {})
-        yield temporary
-        _move(temporary, own)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with exclusively(folder.with_name(f".{folder.name}.lock")):
+        OutputFolder(temporary, RECORD, "an unfinished explanation").require_own()
+        shutil.rmtree(temporary, ignore_errors=True)  # of a killed run
+        try:
+            write_json(temporary / RECORD, {})
+            yield temporary
+            _move(temporary, own)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _move(temporary: Path, own: OwnFiles) -> None:

@@ -31,10 +31,10 @@ class SeededBatches:
     """A loader of nnU-Net, seeded anew before each batch.
 
     Args:
-        loader: Draws a batch from the generators that `seed_all` seeds.
-        entropy: Seed of the run, and what sets this loader apart from others.
+        loader: Loader that draws a batch from the generators that `seed_all` seeds.
+        entropy: Seed of the run, and a number that sets this loader apart from others.
         first: Number of the first batch.
-        num_workers: Worker w makes the batches first + w, first + w + num_workers, ...
+        num_workers: Number of workers; worker w makes the batches first + w, first + w + num_workers, ...
     """
 
     def __init__(self, loader: Iterator, entropy: tuple[int, ...], first: int = 0, num_workers: int = 1):
@@ -44,7 +44,7 @@ class SeededBatches:
         self.num_workers = num_workers
 
     def set_thread_id(self, worker: int) -> None:
-        """Called once in each worker."""
+        """Let the batches of a worker begin with its own; batchgenerators calls it once in each worker."""
         torch.set_num_threads(1)  # as in nnU-Net's own workers
         self.next = self.first + worker
 
@@ -58,10 +58,10 @@ class SeededBatches:
 
 
 def seed_batches(trainer: nnUNetTrainer, seed: int) -> None:
-    """Let a trainer's loaders be seeded when it makes them; a second seed replaces the first.
+    """Seed a trainer's loaders when it makes them; a second seed replaces the first.
 
     Raises:
-        UserError: At that time, if the trainer has loaders of its own kind.
+        UserError: When the loaders are made, if they are not of nnU-Net's kinds.
     """
 
     def get_dataloaders() -> tuple[Any, Any]:
@@ -76,10 +76,15 @@ def seed_batches(trainer: nnUNetTrainer, seed: int) -> None:
 
 
 def seeded(augmenter: Any, entropy: tuple[int, ...], first: int) -> Any:
-    """The same augmenter with batches that are seeded one by one and come in their order.
+    """Return the same augmenter with batches that are seeded one by one and come in their order.
+
+    Args:
+        augmenter: nnU-Net's augmenter.
+        entropy: Seed of the run, and a number that sets this loader apart from others.
+        first: Number of the first batch.
 
     Raises:
-        UserError: If it is none of nnU-Net's.
+        UserError: If it is not one of nnU-Net's augmenters.
     """
     if isinstance(augmenter, SingleThreadedAugmenter):
         return SingleThreadedAugmenter(SeededBatches(augmenter.data_loader, entropy, first), augmenter.transform)

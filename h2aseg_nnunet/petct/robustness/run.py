@@ -8,7 +8,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.evaluate import MetricSettings, evaluate_folders
-from h2aseg_nnunet.petct.files import OutputFolder, write_json
+from h2aseg_nnunet.petct.files import OutputFolder, exclusively, write_json
 from h2aseg_nnunet.petct.nnunet.cases import DATASET_ENDINGS, ImageFiles, find_cases, images_in
 from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.robustness.conditions import Condition, make_conditions
@@ -82,28 +82,43 @@ def measure_robustness(
         folder.require_settings(earlier, settings._asdict())
     predictor = load_single_stage(settings, device)
     cases, left_out = _choose_cases(predictor, Path(settings.images), references)
-
-    ending = predictor.dataset_json["file_ending"]
-    predictions = {condition.name: output / "predictions" / condition.name for condition in conditions}
-    wanted = [
-        AlteredCase(case, condition, predictions[condition.name] / f"{case.name}{ending}")
-        for case in cases
-        for condition in conditions
-    ]
-    labels = [each / "dataset.json" for each in predictions.values()]  # as nnU-Net does; evaluation reads labels there
-    _claim(folder, [*labels, *(each.file for each in wanted)], keep_finished)
-    write_json(output / MARK, settings._asdict())
-    for file in labels:
-        write_json(file, predictor.dataset_json)
-    predict(predictor, [each for each in wanted if not _is_predicted(each.file, settings)], num_processes)
+    with exclusively(output / ".lock"):
+        predictions = _predict(folder, settings, predictor, cases, conditions, num_processes, keep_finished)
+        values = {name: _evaluate(references, each, num_processes) for name, each in predictions.items()}
     return Robustness(
         settings=settings,
         references=str(references.resolve()),
         voxel_mm=float(predictor.configuration_manager.spacing[-1]),
         conditions=conditions,
-        values={name: _evaluate(references, folder, num_processes) for name, folder in predictions.items()},
+        values=values,
         left_out=left_out,
     )
+
+
+def _predict(
+    folder: OutputFolder,
+    settings: PredictionSettings,
+    predictor: nnUNetPredictor,
+    cases: Sequence[ImageFiles],
+    conditions: Sequence[Condition],
+    num_processes: int,
+    keep_finished: bool,
+) -> dict[str, Path]:
+    """Predict what is not there yet; return the folder of each condition's predictions."""
+    ending = predictor.dataset_json["file_ending"]
+    folders = {condition.name: folder.path / "predictions" / condition.name for condition in conditions}
+    wanted = [
+        AlteredCase(case, condition, folders[condition.name] / f"{case.name}{ending}")
+        for case in cases
+        for condition in conditions
+    ]
+    labels = [each / "dataset.json" for each in folders.values()]  # as nnU-Net does; evaluation reads labels there
+    _claim(folder, [*labels, *(each.file for each in wanted)], keep_finished)
+    write_json(folder.path / MARK, settings._asdict())
+    for file in labels:
+        write_json(file, predictor.dataset_json)
+    predict(predictor, [each for each in wanted if not _is_predicted(each.file, settings)], num_processes)
+    return folders
 
 
 def _claim(folder: OutputFolder, predictions: Sequence[Path], keep_finished: bool) -> None:

@@ -12,6 +12,7 @@ from h2aseg_nnunet import cli
 from h2aseg_nnunet.explain import ExplanationSettings, explain_cases, load_model
 from h2aseg_nnunet.explain.maps import DecoderMaps, predict_maps
 from h2aseg_nnunet.modalities import CT, PET
+from h2aseg_nnunet.petct.files import exclusively
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg_noTAMW
 from tests.unit.explain.conftest import CENTRE_MM, DATASET, PLANS, make_network, make_plans, save_model, write_phantom
 
@@ -186,7 +187,7 @@ def test_a_cascade_takes_the_previous_stages_segmentation_or_says_that_it_lacks(
 
     assert run(model_folder, case, tmp_path / "out") == 1
     assert "3d_lowres with -prev_stage_predictions" in capsys.readouterr().err
-    assert not any((tmp_path / "out").glob("*"))
+    assert not any((tmp_path / "out").glob("[!.]*"))
 
     image = SimpleITK.ReadImage(f"{case}_0001.nii.gz") > 1.5
     (tmp_path / "lowres").mkdir()
@@ -240,6 +241,9 @@ def test_an_explanation_is_replaced_or_kept_but_nothing_else_is_touched(untraine
     assert run(model_folder, case, tmp_path / "out") == 1
     assert "is not an explanation" in capsys.readouterr().err
     assert [file.name for file in (tmp_path / "out").rglob("*")] == ["case", "thesis.txt"]
+    with exclusively(tmp_path / "out" / ".other.lock"):
+        assert run(model_folder, write_phantom(tmp_path / "images", name="other"), tmp_path / "out") == 1
+    assert "another process works in" in capsys.readouterr().err
 
     (folder / "thesis.txt").unlink()
     assert run(model_folder, case, tmp_path / "out", "--voxel", "9", "11", "6") == 0
@@ -257,7 +261,7 @@ def test_an_explanation_is_replaced_or_kept_but_nothing_else_is_touched(untraine
     assert again["voxel"]["index_xyz"] == first["voxel"]["index_xyz"] == [9, 11, 6]
     assert (folder / "attention" / "notes.txt").read_text() == "mine"
     assert not (folder / "tamw" / "stage9_CT.nii.gz").exists()
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["case"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [".case.lock", ".other.lock", "case"]
 
 
 def test_an_explanation_of_an_earlier_version_is_replaced_and_no_more(untrained, tmp_path, no_figures):
@@ -315,7 +319,7 @@ def test_every_mistake_is_one_sentence_and_writes_nothing(untrained, tmp_path, c
         error = capsys.readouterr().err
         assert error.startswith("h2aseg explain: ") and message in error, error
         assert error.count("\n") == 1
-        assert not any(out.glob("*"))
+        assert not any(out.glob("[!.]*"))
 
 
 def test_a_model_of_another_trainer_is_refused_by_name(tmp_path, capsys):

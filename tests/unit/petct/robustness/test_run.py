@@ -11,6 +11,7 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from h2aseg_nnunet import cli
+from h2aseg_nnunet.petct.files import exclusively
 from tests.unit.explain.conftest import make_network, make_plans, save_model, write_phantom
 from tests.unit.petct.robustness.conftest import BOX, BOX_ML, SHAPE, write_case
 
@@ -212,6 +213,15 @@ def test_a_report_of_an_earlier_version_is_replaced_and_no_more(make_model, tmp_
 
     assert (tmp_path / "out" / "predictions" / "thesis.txt").read_text() == "mine"
     assert not (tmp_path / "out" / "predictions" / "CT_shifted_1").exists()
+
+
+def test_a_second_report_in_the_same_folder_is_refused_while_the_first_is_made(make_model, tmp_path, capsys):
+    write_case(tmp_path, "case")
+
+    with exclusively(tmp_path / "out" / ".lock"):
+        assert run(make_model(CT_ONLY), tmp_path) == 1
+
+    assert "another process works in" in capsys.readouterr().err
 
 
 def test_a_folder_of_somebody_elses_settings_is_left_alone(make_model, tmp_path, capsys):
