@@ -4,12 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-import SimpleITK
-
-from h2aseg_nnunet.errors import listing
-from h2aseg_nnunet.petct.convert.plan import Plan, is_found
+from h2aseg_nnunet.errors import UserError, listing
+from h2aseg_nnunet.petct.convert.plan import Plan
 from h2aseg_nnunet.petct.convert.record import Record
-from h2aseg_nnunet.petct.images.grids import Grid
+from h2aseg_nnunet.petct.images.nifti import header_grid
 
 LPS = "LPS"
 """Left, posterior, superior: the directions in which x, y and z of a DICOM series of axial slices grow."""
@@ -27,17 +25,11 @@ def most_common_axes(plan: Plan) -> str | None:
 
 def read_axes(file: Path) -> str | None:
     """Read the axes of an image from its header; None if it has none or is no volume."""
-    if not is_found(file):
-        return None
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(file))
     try:
-        reader.ReadImageInformation()
-    except RuntimeError:  # its case will be refused with the reason
+        grid = header_grid(file)
+    except UserError:  # its case will be refused with the reason
         return None
-    if reader.GetDimension() != 3:
-        return None
-    return Grid(reader.GetSize(), reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection()).axes
+    return grid.axes if len(grid.size) == 3 else None
 
 
 def note_on_axes(records: Iterable[tuple[str, Record]]) -> list[str]:

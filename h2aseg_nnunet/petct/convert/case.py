@@ -17,6 +17,7 @@ from h2aseg_nnunet.petct.convert.raw_dataset import FILE_ENDING, RawFolder
 from h2aseg_nnunet.petct.convert.record import Record, fingerprint, mark_of
 from h2aseg_nnunet.petct.files import replacing
 from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, crop_to_covered, require_same_grid
+from h2aseg_nnunet.petct.images.nifti import header_grid
 from h2aseg_nnunet.petct.images.reading import read_image, read_labels
 
 Images = dict[str, SimpleITK.Image]
@@ -145,7 +146,7 @@ def _placed(role: str, file: Path, delivered: SimpleITK.Image, turned: SimpleITK
         return _Placed(image, action)
     if turned is not delivered:
         return _Placed(image, "reoriented")
-    verbatim = file.name.endswith(FILE_ENDING) and Grid.of(delivered).has_header_of(grid)
+    verbatim = file.name.endswith(FILE_ENDING) and header_grid(file).has_header_of(grid)  # as nnU-Net will read it
     return _Placed(image, "copied" if verbatim else "rewritten")
 
 

@@ -1,9 +1,11 @@
 """A known point through every conversion."""
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
 
+from h2aseg_nnunet.petct.images.grids import Grid
 from tests.unit.petct.convert.layouts import (
     CT_GRID,
     WIDE,
@@ -109,3 +111,21 @@ def test_headers_that_differ_by_rounding_are_made_one_without_touching_a_voxel(n
     assert record(nnunet)["cases"]["PETCT_one_s  1"]["files"]["pet"] == "rewritten"
     assert SimpleITK.ReadImage(str(pet)).GetOrigin() == SimpleITK.ReadImage(str(ct)).GetOrigin()
     np.testing.assert_array_equal(read(pet)[0], read(sources(nnunet)[1])[0])
+
+
+def test_a_header_that_nnunet_would_read_a_little_differently_is_rewritten(nnunet):
+    """The sform lies 0.09 mm from the qform: within a twentieth of a voxel, but nnU-Net compares headers exactly."""
+    command = arrange("hecktor 2022", nnunet / "source", CT_GRID, CT_GRID)
+    file = nnunet / "source" / "imagesTr" / "one__CT.nii.gz"
+    image = nibabel.load(file)
+    moved = image.affine.copy()
+    moved[2, 3] += 0.09
+    image.set_qform(image.affine, 1)
+    image.set_sform(moved, 2)
+    nibabel.save(image, nnunet / "ct.nii.gz")
+    (nnunet / "ct.nii.gz").rename(file)
+
+    assert convert(*command) == 0
+
+    grids = [Grid.of(SimpleITK.ReadImage(str(file))) for file in only_case(nnunet)]
+    assert all(grid.has_header_of(grids[0]) for grid in grids)
