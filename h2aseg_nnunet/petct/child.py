@@ -47,7 +47,8 @@ class Ended(NamedTuple):
         if self.exit_code >= 0:
             return f"exit code {self.exit_code}"
         names = {number.value: number.name for number in signal.Signals}
-        return f"killed by {names.get(-self.exit_code, f'signal {-self.exit_code}')}"
+        cause = ", perhaps for want of memory" if self.exit_code == -signal.SIGKILL else ""
+        return f"killed by {names.get(-self.exit_code, f'signal {-self.exit_code}')}{cause}"
 
 
 def run_logged(

@@ -5,13 +5,14 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from h2aseg_nnunet import cli
-from h2aseg_nnunet.petct.compare.execute import environment
 from h2aseg_nnunet.petct.compare.training_runs import Run, make_runs
 from h2aseg_nnunet.petct.evaluate.metrics import dice
 from tests.synthetic import read_array
@@ -33,18 +34,38 @@ def dataset(workspace):
         yield dataset
 
 
-def train_until_killed(run: Run, line: str) -> None:
-    """Carries out the run until its log holds the line, and kills it and its workers as a scheduler does."""
-    run.fold_folder.mkdir(parents=True)
-    with run.log.open("w") as log:
-        process = subprocess.Popen(
-            run.process(), env=environment(run), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        end = time.monotonic() + SECONDS_TO_WAIT
-        while line not in run.log.read_text() and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, run.log.read_text()
+def compare_until_the_run_is_killed(command: list[str], run: Run, line: str) -> str:
+    """Carry out the command, kill the run's process from outside when its log holds the line; return what is said."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "h2aseg_nnunet.cli", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    end = time.monotonic() + SECONDS_TO_WAIT
+    while line not in (run.log.read_text() if run.log.is_file() else ""):
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        time.sleep(0.02)
+    _supervisor, main, *workers = processes_of(run)
+    assert workers
+    os.kill(main, signal.SIGTERM)
+    _, said = process.communicate(timeout=SECONDS_TO_WAIT)
+    assert process.returncode == 1
+    assert not processes_of(run)
+    return said
+
+
+def processes_of(run: Run) -> list[int]:
+    """The supervisor, the run and its forked workers, in the order of their start."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (folder / "cmdline").read_text().split("\0")
+        except OSError:  # has ended
+            continue
+        if run.process()[-1] in arguments:
+            found.append(int(folder.name))
+    return sorted(found, key=lambda pid: int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]))
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
@@ -59,7 +80,7 @@ def test_two_trainers_and_a_killed_run_that_goes_on_as_if_it_had_not_been_killed
         **{**SCHEDULE, "device": "cpu", "processes": 1},
     )
     options = "--folds 0 --seeds 3 --epochs 3 --iterations 2 --val-iterations 1 -device cpu -np 1"
-    command = ["compare", "-d", dataset.id, "-c", "3d_fullres", "-p", PLANS, "--trainers", *TRAINERS]
+    command = ["compare", "-d", dataset.id, "-c", "3d_fullres", "--plans", PLANS, "--trainers", *TRAINERS]
     command += [*options.split(), "-o", str(output)]
 
     assert cli.main(command) == 0, capfd.readouterr()
@@ -80,7 +101,8 @@ def test_two_trainers_and_a_killed_run_that_goes_on_as_if_it_had_not_been_killed
 
     before, untouched = weights(h2aseg), (stock.fold_folder / "checkpoint_final.pth").stat()
     shutil.rmtree(h2aseg.fold_folder)
-    train_until_killed(h2aseg, "Epoch 2")
+    said = compare_until_the_run_is_killed(command, h2aseg, "Epoch 2")
+    assert f"{h2aseg.name} failed (killed by SIGTERM)" in said
     assert not (h2aseg.fold_folder / "checkpoint_final.pth").exists()
     assert cli.main(command) == 0, capfd.readouterr()
 

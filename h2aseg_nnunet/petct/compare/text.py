@@ -39,7 +39,7 @@ def check_outputs(files: Path, run: Run) -> None:
     except (KeyError, TypeError):
         raise UserError(f"{there[0]} is not of a comparison: choose another folder with -o.") from None
     if found != (run.dataset, run.configuration):
-        raise UserError(f"{there[0]} is a comparison on {' '.join(found)}: choose another folder with -o.")
+        raise UserError(f"{there[0]} is a comparison on {' '.join(map(str, found))}: choose another folder with -o.")
 
 
 def write(comparison: Comparison, runs: Sequence[Run], files: Path, heldout: HeldOut | None = None) -> str:

@@ -79,7 +79,11 @@ def test_the_environment_is_the_commands(log):
     ("code", "exit_code", "reason"),
     [
         ("raise SystemExit(3)", 3, "exit code 3"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -9, "killed by SIGKILL"),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            -9,
+            "killed by SIGKILL, perhaps for want of memory",
+        ),
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -15, "killed by SIGTERM"),
     ],
 )

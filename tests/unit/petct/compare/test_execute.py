@@ -86,7 +86,7 @@ def test_a_killed_run_has_failed_its_workers_end_and_the_next_one_starts(runs, m
 
     assert time.monotonic() - start < WORKER_SECONDS / 2
     assert failure.task == killed
-    assert "A:nnUNetPlans fold 0 seed 0 failed (killed by SIGKILL)" in capsys.readouterr().err
+    assert "A:nnUNetPlans fold 0 seed 0 failed (killed by SIGKILL, " in capsys.readouterr().err
     assert other.log.is_file()
     assert not is_alive(int(killed.log.read_text()))
 
