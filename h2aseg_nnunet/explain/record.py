@@ -1,6 +1,5 @@
 """The record of an explanation: its folder, the numbers of explanation.json, and the lines on the screen."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,21 +49,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         try:
             write_json(temporary / RECORD, {})
             yield temporary
-            _move(temporary, own)
+            own.take(temporary, last=RECORD)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _move(temporary: Path, own: OwnFiles) -> None:
-    """Move all files to their places, the record last."""
-    names = sorted(file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file())
-    targets = [own.folder / name for name in names]
-    own.claim(targets)
-    (own.folder / RECORD).unlink(missing_ok=True)
-    own.remove(keep=targets)
-    for name, target in sorted(zip(names, targets, strict=True), key=lambda pair: pair[0] == Path(RECORD)):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(temporary / name, target)
 
 
 def make_record(

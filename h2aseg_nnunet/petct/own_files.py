@@ -1,5 +1,6 @@
 """Which files below a folder a command wrote, so that it never replaces or removes anybody else's."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -63,6 +64,25 @@ class OwnFiles:
                 parent.rmdir()
         if self.exist:
             self._record.write_text("".join(f"{name}\n" for name in self.names if name in kept), encoding="utf-8")
+
+    def take(self, temporary: Path, last: str) -> None:
+        """Move all files of another folder into this one; those of an earlier run go, and what others wrote stays.
+
+        Args:
+            temporary: The folder they were written to, on the same disk.
+            last: Name of the file that is moved last, and whose presence says that all are there.
+
+        Raises:
+            UserError: As `claim`.
+        """
+        names = sorted(file.relative_to(temporary).as_posix() for file in temporary.rglob("*") if file.is_file())
+        targets = [self.folder / name for name in names]
+        self.claim(targets)
+        (self.folder / last).unlink(missing_ok=True)
+        self.remove(keep=targets)
+        for name in sorted(names, key=lambda name: name == last):
+            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(temporary / name, self.folder / name)
 
     def others(self, below: str = ".") -> list[Path]:
         """Find files that the command did not write; hidden ones are left out."""

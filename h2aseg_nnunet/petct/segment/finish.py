@@ -17,6 +17,7 @@ from h2aseg_nnunet.petct.files import read_own_json, replacing, write_json
 from h2aseg_nnunet.petct.images.grids import Grid, with_grid
 from h2aseg_nnunet.petct.images.orientation import to_patient_axes
 from h2aseg_nnunet.petct.nnunet.exports import Logits, export, tumor_probability
+from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.plots import figure, save
 from h2aseg_nnunet.petct.segment.lesion_table import measure_lesions, write_lesions
 from h2aseg_nnunet.petct.segment.prepare import Prepared, onto_own_grid
@@ -114,8 +115,7 @@ def _finish(predicted: Predicted, outputs: Outputs) -> Outcome:
             _draw(mask, pet, outputs.max_suv, partial / "preview.png")
         record = _record(predicted, rows, outputs)
         write_json(partial / RECORD, record)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        OwnFiles(folder).take(partial, last=RECORD)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Outcome(name, None, record)

@@ -1,7 +1,6 @@
 """Segment a cohort: prepare in other processes, predict here, write in other processes; finished cases stay."""
 
 import json
-import shutil
 import zipfile
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from h2aseg_nnunet.petct.nnunet.cases import ImageFiles
 from h2aseg_nnunet.petct.nnunet.dataset_json import Dataset, parse, read_dataset_json
 from h2aseg_nnunet.petct.nnunet.exports import Logits, preprocess
 from h2aseg_nnunet.petct.nnunet.models import find_folds, load_predictor
+from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.parallel import in_parallel
 from h2aseg_nnunet.petct.segment.finish import NOTE, Outcome, Outputs, Predicted, attempt, finish, finished
 from h2aseg_nnunet.petct.segment.inputs import Input, find_inputs
@@ -128,7 +128,7 @@ def _segment(
         for outcome in _outcomes(todo, states, model, folds, dataset, outputs, settings):
             outcomes[outcome.name] = outcome
             if outcome.refused:
-                shutil.rmtree(outputs.case_folder(outcome.name), ignore_errors=True)
+                OwnFiles(outputs.case_folder(outcome.name)).remove()
                 bar.write(f"{outcome.name} REFUSED: {outcome.refused}")
             bar.update()
     ordered = [outcomes[name] for name in sorted(outcomes)]

@@ -62,3 +62,32 @@ def test_files_of_an_earlier_version_are_adopted_by_their_patterns(own):
     own.adopt(["tamw/stage*.nii.gz", "*.png"])
 
     assert own.names == ["tamw/stage1_CT.nii.gz"]
+
+
+def test_files_of_a_finished_folder_take_their_places_and_earlier_ones_go(tmp_path):
+    own = OwnFiles(tmp_path / "case")
+    for number, names in enumerate(
+        (["a.txt", "maps/old.txt", "record.json"], ["a.txt", "maps/new.txt", "record.json"])
+    ):
+        for name in names:
+            (tmp_path / "partial" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "partial" / name).write_text(str(number))
+        own.take(tmp_path / "partial", last="record.json")
+        (tmp_path / "case" / "maps" / "notes.txt").write_text("mine")
+
+    files = {file.relative_to(own.folder).as_posix(): file.read_text() for file in own.folder.rglob("*.*")}
+    assert files.items() >= {"a.txt": "1", "maps/new.txt": "1", "record.json": "1", "maps/notes.txt": "mine"}.items()
+    assert "maps/old.txt" not in files
+
+
+def test_a_foreign_file_in_the_way_is_left_with_all_that_was_there(tmp_path):
+    own = OwnFiles(tmp_path / "case")
+    own.folder.mkdir()
+    (own.folder / "a.txt").write_text("mine")
+    (tmp_path / "partial").mkdir()
+    (tmp_path / "partial" / "a.txt").write_text("new")
+
+    with pytest.raises(UserError, match=r"a\.txt would be replaced"):
+        own.take(tmp_path / "partial", last="a.txt")
+
+    assert (own.folder / "a.txt").read_text() == "mine"
