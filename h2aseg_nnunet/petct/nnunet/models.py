@@ -109,7 +109,10 @@ def modality_channels(predictor: nnUNetPredictor) -> dict[str, list[int]]:
     schemes, named = configuration.normalization_schemes, configuration.network_arch_init_kwargs
     if len(schemes) < 2:
         raise UserError(f"The model reads {len(schemes)} image channel: CT and PET are expected.")
-    ct, pet = map(set, channels_of_plan(named, schemes, len(schemes)))
+    try:
+        ct, pet = map(set, channels_of_plan(named, schemes, len(schemes)))
+    except ValueError as error:
+        raise UserError(str(error)) from error
     if not ct - pet or not pet - ct:
         raise UserError(f"The plan's ct_channels {sorted(ct)} and pet_channels {sorted(pet)} share all of one stream.")
     return {"CT": sorted(ct - pet), "PET": sorted(pet - ct)}
