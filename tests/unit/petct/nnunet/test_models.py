@@ -30,7 +30,7 @@ def test_channels_are_those_that_the_network_takes_for_ct_and_pet():
 def test_a_model_without_two_modalities_is_refused():
     with pytest.raises(UserError, match="reads 1 image channel"):
         channels_of(["ZScore"])
-    with pytest.raises(UserError, match="With 3 image channels, .* CT stream is empty"):
+    with pytest.raises(UserError, match=r"With 3 image channels, .* CT stream is empty"):
         channels_of(["ZScore"] * 3)
     with pytest.raises(UserError, match="share all"):
         channels_of(["ZScore"] * 2, ct_channels=[0, 1], pet_channels=[1])
