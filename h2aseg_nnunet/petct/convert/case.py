@@ -17,8 +17,9 @@ from h2aseg_nnunet.petct.convert.raw_dataset import FILE_ENDING, RawFolder
 from h2aseg_nnunet.petct.convert.record import Record, fingerprint, mark_of
 from h2aseg_nnunet.petct.files import replacing
 from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, crop_to_covered, require_same_grid
+from h2aseg_nnunet.petct.images.masks import Declared, read_mask
 from h2aseg_nnunet.petct.images.nifti import header_grid
-from h2aseg_nnunet.petct.images.reading import read_image, read_labels
+from h2aseg_nnunet.petct.images.reading import read_image
 
 Images = dict[str, SimpleITK.Image]
 """CT, PET and label by their role."""
@@ -29,16 +30,14 @@ class Task:
     """What all cases of a conversion have in common.
 
     Attributes:
-        num_labels: Highest value of a label.
-        lesions: Name and value of each label that is a lesion's.
+        declared: The values that label maps may hold.
         one_grid: Whether CT, PET and label on different grids are refused.
         options: How to convert.
         axes: The axes to which cases are turned; None leaves them as they are.
         folder: Where to write.
     """
 
-    num_labels: int
-    lesions: Mapping[str, int]
+    declared: Declared
     one_grid: bool
     options: ConversionOptions
     axes: str | None
@@ -97,7 +96,7 @@ def _read(case: Case, task: Task) -> Images:
     _require_different_files(case)
     images = {"ct": read_image(case.ct), "pet": read_image(case.pet)}
     if case.label:
-        images["label"] = read_labels(case.label, task.num_labels)
+        images["label"] = SimpleITK.Cast(read_mask(case.label, task.declared), SimpleITK.sitkUInt8)
     _require_different_voxels(case, images)
     if task.one_grid:
         for role, image in images.items():
@@ -137,7 +136,7 @@ def _common_grid(case: Case, images: Images, options: ConversionOptions) -> Grid
 def _lesions(images: Images, placed: Mapping[str, _Placed], task: Task) -> Lesions:
     if "label" not in images:
         return Lesions({}, {}, [])
-    return compare_lesions(images["label"], placed["label"].image, task.lesions)
+    return compare_lesions(images["label"], placed["label"].image, task.declared.labels.classes)
 
 
 def _placed(role: str, file: Path, delivered: SimpleITK.Image, turned: SimpleITK.Image, grid: Grid) -> _Placed:

@@ -11,6 +11,8 @@ from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, ones_on, resample, same_grid, with_grid
 from h2aseg_nnunet.petct.images.lesions import label_components, voxel_volume_ml
 
+Values = tuple[int, ...]
+
 
 class Lesions(NamedTuple):
     """The lesions of a case, by the name of their label.
@@ -56,19 +58,19 @@ class _Components(NamedTuple):
     box: Grid
 
 
-def compare_lesions(source: SimpleITK.Image, converted: SimpleITK.Image, values: Mapping[str, int]) -> Lesions:
+def compare_lesions(source: SimpleITK.Image, converted: SimpleITK.Image, classes: Mapping[str, Values]) -> Lesions:
     """Count and measure the lesions of each label before and after.
 
     Args:
         source: Label map as delivered.
         converted: The same on its new grid, by nearest neighbor.
-        values: Name and value of each label that is a lesion's.
+        classes: Name and values of each label that is a lesion's.
 
     Raises:
         UserError: If the source has lesions and all lie outside the converted region.
     """
-    outside = _outside(source, converted, list(values.values()))
-    changes = [_compare(name, value, source, converted) for name, value in values.items()]
+    outside = _outside(source, converted, [value for values in classes.values() for value in values])
+    changes = [_compare(name, values, source, converted) for name, values in classes.items()]
     warnings = [*outside, *(warning for change in changes if (warning := change.warning()))]
     return Lesions(
         {c.name: {"source": round(c.source_ml, 4), "converted": round(c.converted_ml, 4)} for c in changes},
@@ -77,10 +79,10 @@ def compare_lesions(source: SimpleITK.Image, converted: SimpleITK.Image, values:
     )
 
 
-def _compare(name: str, value: int, source: SimpleITK.Image, converted: SimpleITK.Image) -> _Change:
-    before = _components(source, value)
+def _compare(name: str, values: Values, source: SimpleITK.Image, converted: SimpleITK.Image) -> _Change:
+    before = _components(source, values)
     unchanged = same_grid(Grid.of(source), Grid.of(converted))
-    after = before if unchanged else _components(converted, value)
+    after = before if unchanged else _components(converted, values)
     lost = [] if unchanged else _lost(before, Grid.of(converted))
     sizes = np.bincount(before.numbers[before.numbers > 0], minlength=before.total + 1)
     return _Change(
@@ -94,8 +96,8 @@ def _compare(name: str, value: int, source: SimpleITK.Image, converted: SimpleIT
     )
 
 
-def _components(image: SimpleITK.Image, value: int) -> _Components:
-    mask = _array(image) == value
+def _components(image: SimpleITK.Image, values: Values) -> _Components:
+    mask = np.isin(_array(image), values)
     spans = [np.flatnonzero(mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
     if not spans[0].size:
         return _Components(np.zeros((0, 0, 0), np.uint32), 0, Grid.of(image))

@@ -45,7 +45,16 @@ def plan(table: str | Path, labels: Sequence[str] = ("tumor",)) -> Plan:
         )
     notes += _note_on_shared_files(cases, table)
     name = re.sub(r"\W+", "", table.stem) or "Pairs"
-    return Plan(name, "table of CT/PET pairs", table, tuple(labels), cases, notes=tuple(notes), listed=True)
+    return Plan(
+        name,
+        "table of CT/PET pairs",
+        table,
+        tuple(labels),
+        cases,
+        notes=tuple(notes),
+        labels_by="--labels",
+        listed=True,
+    )
 
 
 def _check_patients(rows: list[tuple[int, dict[str, str]]], table: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TypedDict
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.petct.images.grids import Box
+from h2aseg_nnunet.petct.images.masks import Declared, Labels
 
 BACKGROUND, IGNORE = "background", "ignore"
 """nnU-Net's own names of labels."""
@@ -27,10 +28,12 @@ class Case:
     Attributes:
         name: nnU-Net's case identifier.
         patient: Studies of one patient stay on one side of every fold.
-        label: None where there is no reference, allowed for test cases only.
-        training: imagesTr and labelsTr if true, else imagesTs and labelsTs.
-        stratum: Each fold gets its share of every stratum, for instance of each tracer.
-        box_mm: Keep only voxels inside x1, y1, z1, x2, y2, z2 (ITK's physical space), if given.
+        ct: File of the CT.
+        pet: File of the PET.
+        label: File of the reference; None where there is none, which test cases only may lack.
+        training: Whether it goes to imagesTr and labelsTr, else to imagesTs and labelsTs.
+        stratum: Group of which each fold gets its share, for instance the tracer.
+        box_mm: Box outside of which voxels are cut off: x1, y1, z1, x2, y2, z2 (ITK's physical space), if given.
     """
 
     name: str
@@ -53,15 +56,16 @@ class Plan:
     """A whole conversion.
 
     Attributes:
-        name: Of the dataset, as in DatasetXXX_name.
+        name: Name of the dataset, as in DatasetXXX_name.
         layout: What the source is, in words.
         labels: Names of label 1, 2, ...
         refused: Studies that cannot become a case, with the reason.
         folds: Folds delivered with the source, if any.
         one_grid: The source promises CT and PET on one grid, so that a case where they are not is refused.
         reference: Where the data comes from, for dataset.json.
-        details: ConversionOptions of this layout, for the record.
+        details: Options of this layout, for the record.
         notes: What a user should know, one sentence each.
+        labels_by: Option that names the labels, for messages.
         listed: The source lists its cases one by one, so that a finished case that it lists no more was taken out.
 
     Raises:
@@ -80,6 +84,7 @@ class Plan:
     reference: str = ""
     details: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    labels_by: str = ""
     listed: bool = False
 
     def __post_init__(self) -> None:
@@ -100,6 +105,16 @@ class Plan:
     def lesion_values(self) -> dict[str, int]:
         """Name and value of each label that is a lesion's: all but nnU-Net's ignore label."""
         return {name: value for name, value in self.label_values.items() if name != IGNORE}
+
+    @property
+    def declared(self) -> Declared:
+        """The values that label maps may hold."""
+        values = self.label_values
+        ignore = values.get(IGNORE)
+        classes: dict[str, tuple[int, ...]] = {name: (value,) for name, value in self.lesion_values.items()}
+        how = f"name the label with {self.labels_by}" if self.labels_by else ""
+        labels = Labels((0, *self.lesion_values.values()), classes, ignore)
+        return Declared(labels, self.labels_by or self.layout, how)
 
     @property
     def num_patients(self) -> int:

@@ -119,7 +119,7 @@ class _Conversion:
 
     def _task(self, ledger: Ledger, staging: RawFolder) -> Task:
         plan = self.plan
-        return Task(len(plan.labels), plan.lesion_values, plan.one_grid, self.options, ledger.axes, staging)
+        return Task(plan.declared, plan.one_grid, self.options, ledger.axes, staging)
 
     def _publish(self, ledger: Ledger, standing: Standing) -> Summary:
         notes = [*self.plan.notes, *publish(self.plan, ledger, self.options)]

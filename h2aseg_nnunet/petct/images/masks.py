@@ -39,16 +39,35 @@ class Declared(NamedTuple):
 
     Attributes:
         labels: The values, and the one for voxels that nobody judged.
-        source: Who declares them, for messages: a dataset.json or a challenge.
+        source: Who declares them, for messages: a dataset.json, an option or a challenge.
+        how: How to declare another value, which completes "or ..." in a remedy; empty if nobody can.
     """
 
     labels: Labels
     source: str
+    how: str = "declare the value under labels in a dataset.json beside these masks"
 
     @property
     def known(self) -> list[int]:
         """All values that may occur."""
         return [*self.labels.values, *([] if self.labels.ignore is None else [self.labels.ignore])]
+
+
+class ValueFault(NamedTuple):
+    """What is wrong with the values of a mask.
+
+    Attributes:
+        found: The values, and in how many voxels they are.
+        rule: What masks hold instead.
+        remedy: How to mend it, as sentences.
+    """
+
+    found: str
+    rule: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.found}; {self.rule}. {self.remedy}"
 
 
 class MaskValues(NamedTuple):
@@ -78,7 +97,7 @@ def read_mask(file: Path, declared: Declared | None = None) -> SimpleITK.Image:
     return mask
 
 
-def find_fault(mask: NDArray, declared: Declared | None = None) -> str | None:
+def find_fault(mask: NDArray, declared: Declared | None = None) -> ValueFault | None:
     """Say what is wrong with the values of a mask, what was expected and how to mend it; None if nothing is.
 
     Without a declaration every value but 0 is tumor. Then negative values are refused, and so is a type's highest value
@@ -92,10 +111,10 @@ def find_fault(mask: NDArray, declared: Declared | None = None) -> str | None:
     if not wrong.size:
         return None
     values = np.unique(wrong)
-    expected = "masks hold whole numbers from 0 on"
+    rule = "masks hold whole numbers from 0 on"
     if declared is not None:
-        expected = f"{declared.source} declares {', '.join(map(str, declared.known))}"
-    return f"holds {_listed(values)} in {wrong.size} voxels; {expected}. {_remedy(mask, values, declared)}"
+        rule = f"{declared.source} declares {', '.join(map(str, declared.known))}"
+    return ValueFault(f"holds {_listed(values)} in {wrong.size} voxels", rule, _remedy(mask, values, declared))
 
 
 def leave_out_unjudged(reference: NDArray, prediction: NDArray, values: MaskValues) -> int:
@@ -140,13 +159,12 @@ def _remedy(mask: NDArray, wrong: NDArray, declared: Declared | None) -> str:
             return "Round the mask to whole numbers and save it as integers."
         return "Threshold it if it holds probabilities, for instance at 0.5; save masks as integers."
     if wrong[0] < 0 or (declared is None and wrong[0] in MARKS):
-        return (
-            "Store 0 for background. Where nobody judged, store the label that a dataset.json beside the masks "
-            "declares as ignore."
-        )
+        place = "a dataset.json beside the masks" if declared is None else declared.source
+        return f"Store 0 for background. Where nobody judged, store the label that {place} declares as ignore."
     if declared is not None and len(declared.labels.classes) == len(wrong) == 1 and not np.any(mask == 1):
         return f"Store 1 instead of {_exact(wrong[0])} if it marks {', '.join(declared.labels.classes)}."
-    return "Correct the mask, or declare the value under labels in a dataset.json beside these masks."
+    how = Declared._field_defaults["how"] if declared is None else declared.how
+    return f"Correct the mask, or {how}." if how else "Correct the mask."
 
 
 def _listed(values: NDArray) -> str:

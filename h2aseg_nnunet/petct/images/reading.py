@@ -11,7 +11,7 @@ from h2aseg_nnunet.petct.images.errors import NotFiniteError, PositionError
 from h2aseg_nnunet.petct.images.grids import Grid
 from h2aseg_nnunet.petct.images.nifti import NIFTI, itk_reason, not_finite_words, read_nifti, require_right_angles
 
-__all__ = ["IMAGE_ENDINGS", "NotFiniteError", "PositionError", "ending_of", "read_image", "read_labels"]
+__all__ = ["IMAGE_ENDINGS", "NotFiniteError", "PositionError", "ending_of", "read_image"]
 
 FORMATS = {
     ".mha": "MetaImageIO",
@@ -31,8 +31,6 @@ POINTERS = {
     b"../.git/annex": "git annex get",
 }
 """First bytes of a file that only stands for another one -> the command that fetches it."""
-
-LABELS_IN_A_MESSAGE = 5
 
 
 def read_image(file: Path) -> SimpleITK.Image:
@@ -56,24 +54,6 @@ def read_image(file: Path) -> SimpleITK.Image:
     if not_finite:
         raise NotFiniteError(f"{file} {not_finite_words(not_finite)}")
     return image
-
-
-def read_labels(file: Path, num_labels: int) -> SimpleITK.Image:
-    """Read a label map with the values 0 (background) to `num_labels`, as 8-bit integers.
-
-    Raises:
-        UserError: As `read_image`, or if another value occurs.
-    """
-    image = read_image(file)
-    found = np.unique(SimpleITK.GetArrayViewFromImage(image))
-    unexpected = found[~np.isin(found, np.arange(num_labels + 1))]
-    if unexpected.size:
-        values = ", ".join(str(value).removesuffix(".0") for value in unexpected[:LABELS_IN_A_MESSAGE])
-        remedy = "Round the map, or threshold probabilities." if (unexpected % 1).any() else "Correct the map."
-        raise UserError(
-            f"{file} has label {values}; expected are whole numbers from 0 to {num_labels} (--labels). {remedy}"
-        )
-    return SimpleITK.Cast(image, SimpleITK.sitkUInt8)
 
 
 def ending_of(name: str) -> str | None:

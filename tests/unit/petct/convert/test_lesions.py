@@ -22,8 +22,8 @@ def label_map(*boxes) -> SimpleITK.Image:
     return with_grid(SimpleITK.GetImageFromArray(values), FINE)
 
 
-def compared(source: SimpleITK.Image, grid: Grid, **values: int):
-    return compare_lesions(source, bring_onto(source, grid, linear=False)[0], values or {"tumor": 1})
+def compared(source: SimpleITK.Image, grid: Grid, **classes: tuple[int, ...]):
+    return compare_lesions(source, bring_onto(source, grid, linear=False)[0], classes or {"tumor": (1,)})
 
 
 def test_a_lesion_between_the_voxels_of_the_new_grid_is_counted_with_its_volume():
@@ -58,7 +58,7 @@ def test_lesions_that_join_are_told():
 def test_each_label_is_counted_by_itself_and_the_ignore_label_is_none():
     nodes = [(2, (3, 6), (0, 3), (0, 3)), (2, (9, 11), (9, 11), (9, 11))]
     source = label_map((1, (0, 3), (0, 3), (0, 3)), *nodes, (3, (15, 16), (0, 9), (0, 9)))
-    lesions = compared(source, COARSE, GTVp=1, GTVn=2)
+    lesions = compared(source, COARSE, GTVp=(1,), GTVn=(2,))
 
     assert lesions.counts == {
         "GTVp": {"source": 1, "converted": 1, "lost": 0},

@@ -18,7 +18,7 @@ from tests.unit.petct.convert.synthetic_studies import POINT_MM, ball, grid_arou
         ("imagesTr/one__PT.nii.gz", "not finite", "not finite"),
         ("imagesTr/one__PT.nii.gz", "moved far away", "do not overlap"),
         ("labelsTr/one.nii.gz", "moved far away", "ml of the label lie outside the region converted"),
-        ("labelsTr/one.nii.gz", "other values", "label 255; expected are whole numbers from 0 to 2"),
+        ("labelsTr/one.nii.gz", "other values", "holds the value 255 in"),
         ("labelsTr/one.nii.gz", "missing", "There is no"),
     ],
 )
@@ -39,6 +39,39 @@ def test_a_case_that_cannot_be_used_does_not_stop_the_others(nnunet, capsys, fil
     assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 2
     splits = json.loads((folder / "splits_final.json").read_text())
     assert sorted(case for fold in splits for case in fold["val"]) == ["six", "two"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (255, "holds the value 255 in 1 voxels; --labels declares 0, 1. Store 1 instead of 255 if it marks tumor."),
+        (1.0000001, "holds the value 1.0000001 in 1 voxels; --labels declares 0, 1. Round the mask to whole numbers"),
+        (0.7, "holds the value 0.7 in 1 voxels; --labels declares 0, 1. Threshold it"),
+        (-1, "Where nobody judged, store the label that --labels declares as ignore."),
+    ],
+)
+def test_values_that_no_label_has_are_refused_with_the_remedy(nnunet, capsys, value, words):
+    command = arrange("pairs", nnunet / "source", CT_GRID, CT_GRID)
+    values = np.zeros(CT_GRID.size[::-1], np.float64)
+    values[9, 9, 9] = value
+    write(values, CT_GRID, nnunet / "source" / "one" / "label.nii")
+
+    assert convert(*command) == 1
+
+    assert words in capsys.readouterr().out
+
+
+def test_a_value_without_a_name_may_be_named(nnunet, capsys):
+    command = arrange("pairs", nnunet / "source", CT_GRID, CT_GRID)
+    values = ball(points_mm(CT_GRID))
+    values[0, 0, 0] = 2
+    write(values, CT_GRID, nnunet / "source" / "one" / "label.nii")
+
+    assert convert(*command) == 1
+
+    assert "Correct the mask, or name the label with --labels." in capsys.readouterr().out
+    assert convert(*command, "--labels", "tumor", "ignore", "--overwrite") == 0
+    assert record(nnunet)["cases"]["one"]["lesions"].keys() == {"tumor"}
 
 
 def test_autopet_refuses_a_study_whose_pet_is_on_another_grid(nnunet, capsys):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images import nifti
-from h2aseg_nnunet.petct.images.reading import read_image, read_labels
+from h2aseg_nnunet.petct.images.reading import read_image
 from tests.unit.petct.convert.synthetic_studies import grid_around, points_mm, ramp, write
 from tests.unit.petct.images.niftis import write_nifti
 
@@ -183,24 +183,3 @@ def test_a_scale_that_programs_read_differently_is_refused(tmp_path, slope, inte
 
     with pytest.raises(UserError, match="has the intercept"):
         read_image(write_nifti(tmp_path / "a.nii", voxels, scl_slope=slope, scl_inter=intercept))
-
-
-def test_whole_numbers_stored_as_real_ones_are_labels(tmp_path):
-    values = np.zeros((3, 4, 5), dtype=np.float64)
-    values[1] = 2.0
-
-    labels = read_labels(write(values, grid_around(np.zeros(3), (5, 4, 3), (1, 1, 1)), tmp_path / "l.nii.gz"), 2)
-
-    assert labels.GetPixelID() == SimpleITK.sitkUInt8
-    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(labels), values)
-
-
-@pytest.mark.parametrize("value", [3, 255, 0.5, -1, 1.0000001])
-def test_a_label_outside_is_named(tmp_path, value):
-    words = f"label {value}; "
-    values = np.zeros((3, 4, 5), dtype=np.float64)
-    values[1, 1, 1] = value
-    file = write(values, grid_around(np.zeros(3), (5, 4, 3), (1, 1, 1)), tmp_path / "labels.nii.gz")
-
-    with pytest.raises(ValueError, match=rf"labels\.nii\.gz has .*{words}.*expected are whole numbers from 0 to 2"):
-        read_labels(file, 2)
