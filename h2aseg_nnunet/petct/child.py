@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct import supervisor
 
 POLL_SECONDS = 0.1
@@ -66,9 +67,11 @@ def run_logged(
         log: File to which all output is appended.
         environment: Environment of the command; None for that of this process.
         on_line: Called with every line of output, soon after it is written.
+
+    Raises:
+        UserError: If the log cannot be written.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as written, log.open("rb") as read:
+    with _opened(log) as (written, read):
         output = _Output(read)
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", supervisor.__file__, *command],
@@ -93,6 +96,18 @@ def run_logged(
         for line in output.new_lines(at_end=True):
             on_line(line)
     return Ended(process.returncode, output.last_line)
+
+
+@contextlib.contextmanager
+def _opened(log: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Open a log for appending and for reading."""
+    with contextlib.ExitStack() as files:
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            written, read = files.enter_context(log.open("ab")), files.enter_context(log.open("rb"))
+        except OSError as error:
+            raise UserError(f"{log} cannot be written: {error.strerror}. Choose another folder.") from error
+        yield written, read
 
 
 class _Output:

@@ -30,6 +30,8 @@ def check_outputs(files: Path, run: Run) -> None:
     Raises:
         UserError: If not.
     """
+    if files.parent.is_file():
+        raise UserError(f"{files.parent} is a file: choose another folder with -o.")
     there = [file for file in (_with(files, ending) for ending in ENDINGS) if file.exists()]
     if not there:
         return

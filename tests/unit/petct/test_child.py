@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct import child
 from h2aseg_nnunet.petct.child import Ended, run_logged
 
@@ -73,6 +74,13 @@ def test_the_environment_is_the_commands(log):
     run_logged(python("import os; print(os.environ['COLOR'])"), log, os.environ | {"COLOR": "blue"})
 
     assert log.read_text() == "blue\n"
+
+
+def test_a_log_that_cannot_be_written_is_named(log):
+    log.mkdir(parents=True)
+
+    with pytest.raises(UserError, match=r"command\.log cannot be written: Is a directory"):
+        run_logged(python("pass"), log)
 
 
 @pytest.mark.parametrize(

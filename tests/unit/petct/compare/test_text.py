@@ -74,6 +74,13 @@ def test_only_a_table_of_the_same_comparison_is_replaced(finished, tmp_path):
         check_outputs(files, made[0]._replace(configuration="2d"))
 
 
+def test_a_file_is_no_folder_for_a_comparison(runs, tmp_path):
+    (tmp_path / "out").write_text("mine")
+
+    with pytest.raises(ValueError, match=r"out is a file: choose another folder with -o"):
+        check_outputs(tmp_path / "out" / "compare", runs()[0])
+
+
 def test_files_of_something_else_are_left_alone(runs, tmp_path):
     (tmp_path / "compare.md").write_text("mine")
 
