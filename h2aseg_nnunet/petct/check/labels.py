@@ -5,9 +5,7 @@ from numpy.typing import NDArray
 
 from h2aseg_nnunet.petct.check.findings import Finding
 from h2aseg_nnunet.petct.images.lesions import label_components
-from h2aseg_nnunet.petct.nnunet.dataset_json import Labels
-
-VALUES_IN_A_MESSAGE = 5
+from h2aseg_nnunet.petct.images.masks import Declared, Labels, find_fault
 
 
 def check_label(voxels: NDArray, labels: Labels, file: str) -> tuple[list[Finding], set[int]]:
@@ -21,34 +19,15 @@ def check_label(voxels: NDArray, labels: Labels, file: str) -> tuple[list[Findin
     Returns:
         The findings, and the declared values that occur.
     """
-    found = np.unique(voxels)
-    known = [*labels.values, *([] if labels.ignore is None else [labels.ignore])]
-    unknown = found[~np.isin(found, known)]
-    if unknown.size:
-        text = ", ".join(str(value).removesuffix(".0") for value in unknown[:VALUES_IN_A_MESSAGE])
-        count = np.count_nonzero(~np.isin(voxels, known))
-        what = f"label {text}{' ...' if unknown.size > VALUES_IN_A_MESSAGE else ''} in {count} voxels"
-        return [Finding("error", "label-values", file, what, f"one of {known}", _remedy(found, unknown))], set()
-    present = {int(value) for value in found}
+    declared = Declared(labels, "dataset.json", how="declare the value under labels there")
+    if fault := find_fault(voxels, declared):
+        return [Finding("error", "label-values", file, fault.found, f"one of {declared.known}", fault.remedy)], set()
+    present = {int(value) for value in np.unique(voxels)}
     foreground = voxels > 0 if labels.ignore is None else (voxels > 0) & (voxels != labels.ignore)
     if not foreground.any():
         remedy = "Right for a patient without lesions; nothing to do then."
         return [Finding("note", "label-empty", file, "no lesion", "lesions, or none if healthy", remedy)], present
     return _single_voxels(foreground, file), present
-
-
-def _remedy(found: NDArray, unknown: NDArray) -> str:
-    """Say what has most likely happened to a label map, and how to mend it."""
-    if set(found.tolist()) <= {0, 255}:
-        return "It looks like a black and white picture: store 1 instead of 255."
-    away = np.abs(unknown - np.rint(unknown)).max()
-    if 0 < away < 0.01:
-        return "Round the map to whole numbers and save it as integers."
-    if away:
-        return "Threshold it if it holds probabilities; resample labels by nearest neighbor."
-    if unknown.min() < 0:
-        return "Where nobody judged, store a label that dataset.json declares as ignore; else store 0."
-    return "Declare the value under labels in dataset.json, or correct the map."
 
 
 def _single_voxels(foreground: NDArray[np.bool_], file: str) -> list[Finding]:

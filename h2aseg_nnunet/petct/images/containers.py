@@ -12,6 +12,8 @@ from h2aseg_nnunet.petct.images.errors import PositionError
 CHUNK_BYTES = 1 << 22
 LONGEST_HEADER_BYTES = 1 << 20
 GIPL_HEADER_BYTES = 256
+SPACES = ("lps", "las", "ras", *(f"left-{a}-superior" for a in ("posterior", "anterior")), "right-anterior-superior")
+SAVE = "Save it anew in left-posterior-superior."
 ZLIB_OR_GZIP = 47
 """zlib's code for data in either of its two formats."""
 
@@ -61,6 +63,8 @@ def _require_whole_nrrd(file: Path, voxel_bytes: int) -> None:
         raise PositionError(f"{file} states no voxel size (space directions). Convert it again from its source.")
     if "none" in fields.get("space directions", ""):
         raise PositionError(f"{file} states no voxel size of an axis (space directions). Convert it again.")
+    if (space := fields.get("space", "LPS")).lower() not in SPACES:
+        raise PositionError(f"{file} states its position in the space {space}, which programs read differently. {SAVE}")
     encoding = fields.get("encoding", "raw").lower()
     name = fields.get("data file", fields.get("datafile"))
     files = [file] if name is None else _data_files(file.parent, name, text)

@@ -78,16 +78,17 @@ def not_finite_words(count: int) -> str:
 
 
 def _read_header(stream: BufferedIOBase) -> Nifti1Header:
-    """NIfTI-1 or NIfTI-2, which begin with the header's size in either byte order."""
-    start = stream.read(Nifti2Header.sizeof_hdr)
+    """Read the header, which begins with its own size in either byte order."""
+    start = stream.read(Nifti1Header.sizeof_hdr)
     sizes = [int.from_bytes(start[:4], order) for order in ("little", "big")]
-    for kind in (Nifti1Header, Nifti2Header):
-        if kind.sizeof_hdr in sizes and len(start) >= kind.sizeof_hdr:
-            header = kind(start[: kind.sizeof_hdr], check=False)
-            if header["magic"].item()[:3] != kind.single_magic[:3]:
-                raise UserError("is no NIfTI file of header and voxels in one (Analyze or a pair?): convert it.")
-            return header
-    raise UserError("is damaged or no NIfTI file: it does not begin with a header.")
+    if Nifti2Header.sizeof_hdr in sizes:
+        raise UserError("is a NIfTI-2 file, which ITK, and so nnU-Net, does not read. Save it as NIfTI-1.")
+    if Nifti1Header.sizeof_hdr not in sizes or len(start) < Nifti1Header.sizeof_hdr:
+        raise UserError("is damaged or no NIfTI file: it does not begin with a header.")
+    header = Nifti1Header(start, check=False)
+    if header["magic"].item()[:3] != Nifti1Header.single_magic[:3]:
+        raise UserError("is no NIfTI file of header and voxels in one (Analyze or a pair?): convert it.")
+    return header
 
 
 def _shape(header: Nifti1Header) -> tuple[int, ...]:

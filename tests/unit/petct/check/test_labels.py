@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 
 from h2aseg_nnunet.petct.check import labels as labels_module
-from h2aseg_nnunet.petct.nnunet.dataset_json import Labels
+from h2aseg_nnunet.petct.images.masks import Labels
 
 
 def check_label(voxels, values, ignore, file):
-    return labels_module.check_label(voxels, Labels(values, {}, ignore), file)
+    return labels_module.check_label(
+        voxels, Labels(values, {f"label {value}": (value,) for value in values if value}, ignore), file
+    )
 
 
 @pytest.fixture
@@ -25,13 +27,13 @@ def test_an_undeclared_value_is_an_error_with_its_number_of_voxels(labels):
     (finding,), present = check_label(labels, (0, 1), None, "label")
 
     assert (finding.severity, finding.check) == ("error", "label-values")
-    assert finding.found == "label 2 in 8 voxels" and finding.expected == "one of [0, 1]"
+    assert finding.found == "holds the value 2 in 8 voxels" and finding.expected == "one of [0, 1]"
     assert present == set()
 
 
 @pytest.mark.parametrize(
     ("value", "remedy"),
-    [(0.5, "Threshold"), (1.0000001, "Round"), (-1.0, "ignore"), (3.0, "Declare")],
+    [(0.5, "Threshold"), (1.0000001, "Round"), (-1.0, "ignore"), (3.0, "declare the value under labels there")],
 )
 def test_other_values_are_errors_that_are_written_out_and_explained(labels, value, remedy):
     labels = labels.astype(np.float64)
@@ -40,13 +42,13 @@ def test_other_values_are_errors_that_are_written_out_and_explained(labels, valu
     (finding,), _ = check_label(labels, (0, 1, 2), None, "label")
 
     assert finding.check == "label-values" and remedy in finding.remedy
-    assert finding.found == f"label {str(value).removesuffix('.0')} in 1 voxels"
+    assert finding.found == f"holds the value {str(value).removesuffix('.0')} in 1 voxels"
 
 
 def test_a_black_and_white_picture_is_explained(labels):
     (finding,), _ = check_label((labels > 0) * np.uint8(255), (0, 1), None, "label")
 
-    assert "store 1 instead of 255" in finding.remedy
+    assert "Store 1 instead of 255" in finding.remedy
 
 
 def test_the_ignore_label_is_declared_and_no_lesion(labels):

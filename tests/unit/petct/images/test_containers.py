@@ -9,6 +9,7 @@ import SimpleITK
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.errors import PositionError
+from h2aseg_nnunet.petct.images.grids import Grid
 from h2aseg_nnunet.petct.images.reading import read_image
 
 VOXELS = np.arange(60, dtype="<i2").reshape(3, 4, 5) + 100
@@ -142,6 +143,34 @@ def test_a_file_without_a_voxel_size_is_refused(tmp_path, name, content):
 
     with pytest.raises(UserError, match=rf"{name} (states no voxel size|cannot be read)"):
         read_image(tmp_path / name)
+
+
+SPACE = b"space: %s\nspace directions: (1,0,0) (0,2,0) (0,0,3)\nspace origin: (5,6,7)\nencoding: raw\n\n"
+
+
+@pytest.mark.parametrize(
+    ("space", "origin", "axes"),
+    [
+        (b"left-posterior-superior", (5, 6, 7), "LPS"),
+        (b"LPS", (5, 6, 7), "LPS"),
+        (b"right-anterior-superior", (-5, -6, 7), "RAS"),
+        (b"left-anterior-superior", (5, -6, 7), "LAS"),
+    ],
+)
+def test_the_spaces_of_nrrd_with_one_meaning_are_read(tmp_path, space, origin, axes):
+    (tmp_path / "image.nrrd").write_bytes(NRRD.replace(b"spacings: 1 2 3\n", b"") + SPACE % space + RAW)
+
+    grid = Grid.of(read_image(tmp_path / "image.nrrd"))
+
+    assert grid.origin_mm == origin and grid.axes == axes
+
+
+@pytest.mark.parametrize("space", [b"scanner-xyz", b"3D-right-handed"])
+def test_other_spaces_of_nrrd_are_refused(tmp_path, space):
+    (tmp_path / "image.nrrd").write_bytes(NRRD.replace(b"spacings: 1 2 3\n", b"") + SPACE % space + RAW)
+
+    with pytest.raises(PositionError, match="which programs read differently"):
+        read_image(tmp_path / "image.nrrd")
 
 
 def test_sheared_axes_are_refused_in_every_format(tmp_path):

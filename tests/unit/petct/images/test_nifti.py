@@ -111,6 +111,25 @@ def test_analyze_files_and_halves_of_pairs_are_refused(tmp_path, magic):
         read(tmp_path, magic=magic)
 
 
+def test_nifti_2_is_refused_with_the_remedy(tmp_path):
+    nibabel.save(nibabel.Nifti2Image(VOXELS, AXIAL), tmp_path / "image.nii.gz")
+
+    with pytest.raises(UserError, match=r"is a NIfTI-2 file, .*Save it as NIfTI-1"):
+        read_image(tmp_path / "image.nii.gz")
+
+
+def test_extensions_between_header_and_voxels_are_passed_over(tmp_path):
+    voxels = np.arange(60, dtype=np.int16).reshape(5, 4, 3)
+    image = nibabel.Nifti1Image(voxels, AXIAL)
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"a" * 100))
+    nibabel.save(image, tmp_path / "image.nii.gz")
+
+    read = read_image(tmp_path / "image.nii.gz")
+
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(read).T, voxels)
+    assert read.GetOrigin() == (-50, -60, 100)
+
+
 def test_a_size_that_cannot_be_takes_no_memory(tmp_path):
     file = write_nifti(tmp_path / "image.nii", VOXELS, dim=[3, 32767, 32767, 32767, 1, 1, 1, 1])
     zipped = tmp_path / "image.nii.gz"
