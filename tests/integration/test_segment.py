@@ -14,7 +14,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from h2aseg_nnunet.cli import main
 from h2aseg_nnunet.modalities import PET
-from tests.unit.explain.conftest import learn, make_network, make_plans, save_model, write_phantom
+from tests.models import learn, make_network, make_plans, save_model
+from tests.synthetic import write_phantom
 from tests.unit.petct.dicom.exports import Export
 
 SHAPE, SPACING_MM = (20, 18, 16), (3.0, 2.0, 2.0)
@@ -128,6 +129,7 @@ def test_masks_of_nnunet_images_are_nnunets_own_voxel_by_voxel(model, tmp_path):
 
     predictor = nnUNetPredictor(use_mirroring=False, perform_everything_on_device=False, device=torch.device("cpu"))
     predictor.initialize_from_trained_model_folder(str(model), (0,), "checkpoint_final.pth")
+    (tmp_path / "stock").mkdir()
     predictor.predict_from_files_sequential(str(tmp_path / "images"), str(tmp_path / "stock"))
     stock = read(tmp_path / "stock" / "case.nii.gz")
     assert stock.any()
