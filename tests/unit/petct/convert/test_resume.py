@@ -1,6 +1,7 @@
 """Repeating a conversion: what is finished stays, whatever has become of its source."""
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,16 @@ from tests.unit.petct.convert.layouts import (
     sources,
     spoil,
 )
-from tests.unit.petct.convert.synthetic_studies import ball, points_mm, ramp, read, write, write_study
+from tests.unit.petct.convert.synthetic_studies import (
+    POINT_MM,
+    ball,
+    grid_around,
+    points_mm,
+    ramp,
+    read,
+    write,
+    write_study,
+)
 
 
 def test_a_mended_case_is_taken_up_and_the_others_stay(nnunet):
@@ -328,3 +338,23 @@ def test_a_case_that_left_the_folder_of_the_challenge_stays_and_is_told(nnunet, 
 
     assert "kept as converted earlier: one" in capsys.readouterr().out
     assert len(list(dataset(nnunet).rglob("*.nii.gz"))) == 6
+
+
+def test_a_full_disk_ends_the_conversion_and_leaves_no_part_of_a_file(nnunet, capsys):
+    """ITK itself does not notice. A limit on the size of files stands for the disk's."""
+    resource = pytest.importorskip("resource")  # not on Windows
+    noise = np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32)
+    grid = grid_around(POINT_MM, (40, 40, 40), (2.0, 2.0, 2.0))
+    command = arrange("hecktor 2022", nnunet / "source", grid, PET_GRID)
+    write(noise, grid, nnunet / "source" / "imagesTr" / "one__CT.nii.gz")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        assert convert(*command, "--spacing", 1.5) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+    assert "could not be written completely; is the disk full?" in capsys.readouterr().err
+    assert not list(dataset(nnunet).rglob("*.nii.gz"))

@@ -1,7 +1,6 @@
-"""Conversions that are killed, or whose disk is full."""
+"""Conversions as processes that are killed, and their datasets in nnU-Net's own check."""
 
 import json
-import resource
 import shutil
 import signal
 import subprocess
@@ -9,11 +8,23 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
+from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
 
 from h2aseg_nnunet.petct.images.reading import read_image
-from tests.unit.petct.convert.layouts import PET_GRID, arrange, convert, dataset
-from tests.unit.petct.convert.synthetic_studies import POINT_MM, grid_around, write
+from tests.unit.petct.convert.layouts import CT_GRID, PET_GRID, arrange, convert, dataset
+from tests.unit.petct.convert.synthetic_studies import POINT_MM, grid_around
+
+
+def test_nnunet_finds_no_fault(nnunet, capsys):
+    command = arrange("pairs", nnunet / "source", CT_GRID, PET_GRID, patients=("a", "b"))
+    assert convert(*command) == 0
+    capsys.readouterr()
+
+    verify_dataset_integrity(str(dataset(nnunet)), num_processes=1)
+
+    output = capsys.readouterr().out
+    assert "verify_dataset_integrity Done" in output
+    assert "mismatch" not in output.lower() and "WARNING" not in output
 
 
 def test_a_killed_conversion_goes_on_where_it_ended(nnunet):
@@ -69,22 +80,3 @@ def await_end_of(processes: list[int]) -> None:
             return
         time.sleep(0.01)
     raise AssertionError(f"workers {processes} outlive the command")
-
-
-def test_a_full_disk_ends_the_conversion_and_leaves_no_part_of_a_file(nnunet, capsys):
-    """ITK itself does not notice. A limit on the size of files stands for the disk's."""
-    noise = np.random.default_rng(0).normal(size=(40, 40, 40)).astype(np.float32)
-    grid = grid_around(POINT_MM, (40, 40, 40), (2.0, 2.0, 2.0))
-    command = arrange("hecktor 2022", nnunet / "source", grid, PET_GRID)
-    write(noise, grid, nnunet / "source" / "imagesTr" / "one__CT.nii.gz")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    try:
-        assert convert(*command, "--spacing", 1.5) == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
-
-    assert "could not be written completely; is the disk full?" in capsys.readouterr().err
-    assert not list(dataset(nnunet).rglob("*.nii.gz"))
