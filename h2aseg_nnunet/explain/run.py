@@ -52,7 +52,7 @@ def explain_cases(
         model: The model, from `load_model`.
         given: A case or a folder of cases, as `find_cases` takes it.
         output: Folder for the explanations; those of an earlier run are replaced.
-        settings: The same for all cases.
+        settings: What to explain and how to show it, the same for all cases.
         keep_finished: Whether to leave explanations as they are and do what is missing.
 
     Returns:

@@ -23,8 +23,8 @@ class TAMWReading(NamedTuple):
     """What TAMW did at one stage: gains averaged over the channels of CT, PET and decoder features.
 
     Attributes:
-        tumor: (b, 1, *), the coarser stage's tumour probability p1, at this stage's resolution.
-        w1, w0: (b, 3), gains of tumour and of background. CT and PET features are scaled by
+        tumor: (b, 1, *), the coarser stage's tumor probability p1, at this stage's resolution.
+        w1, w0: (b, 3), gains of tumor and of background. CT and PET features are scaled by
             1 + w1 where p1 is 1 and by 1 - w0 where it is 0, decoder features by 1 + w1 - w0 everywhere.
     """
 

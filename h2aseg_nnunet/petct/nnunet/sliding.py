@@ -53,7 +53,7 @@ class MapMergingPredictor(nnUNetPredictor):
             self.label_manager, self._maps = label_manager, None
         return merged[:heads], merged[heads:]
 
-    def _internal_predict_sliding_window_return_logits(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+    def _internal_predict_sliding_window_return_logits(self, *args, **kwargs):
         if self._maps is not None:
             self._maps.restart()
         return super()._internal_predict_sliding_window_return_logits(*args, **kwargs)

@@ -3,7 +3,7 @@ import torch
 
 from h2aseg_nnunet.explain.attention import attention_weights, read_attention
 from h2aseg_nnunet.network.attention import CrossModalAttention
-from tests.unit.explain.conftest import make_network, make_plans
+from tests.models import make_network, make_plans
 
 SIZE = (13, 16, 12)  # neither strides nor windows divide it
 
@@ -72,7 +72,7 @@ def test_within_windows_the_voxels_own_window_is_read(network, x):
     within = [each for each in read_attention(network, x, (12, 0, 0)) if each.span == "within window"]
 
     occupied = within[0].readable.nonzero()
-    assert occupied.min(0).values.tolist() == [7, 0, 0]  # 13 voxels in 7 blocks: the centre of voxel 7 is in block 4
+    assert occupied.min(0).values.tolist() == [7, 0, 0]  # 13 voxels in 7 blocks: the center of voxel 7 is in block 4
     assert occupied.max(0).values.tolist() == [12, 7, 7]
 
 
