@@ -57,13 +57,13 @@ def ball(shape: Sequence[int], center: Sequence[float], radius: float) -> NDArra
 def make_image(
     array: ArrayLike,
     spacing_mm: float | Sequence[float] = 1.0,
-    origin_mm: Sequence[float] = (0.0, 0.0, 0.0),
+    origin_mm: float | Sequence[float] = 0.0,
     direction: Sequence[float] | None = None,
 ) -> SimpleITK.Image:
     """Make an image of an array. Spacing, origin and direction have the order of files: x, y, z."""
     image = SimpleITK.GetImageFromArray(np.asarray(array))
     image.SetSpacing(np.broadcast_to(spacing_mm, image.GetDimension()).astype(float).tolist())
-    image.SetOrigin(origin_mm)
+    image.SetOrigin(np.broadcast_to(origin_mm, image.GetDimension()).astype(float).tolist())
     if direction is not None:
         image.SetDirection(direction)
     return image
@@ -86,3 +86,36 @@ def write_case(root: Path, name: str, patient: Patient, split: str = "Tr", **geo
     write_image(root / f"images{split}" / f"{name}_0000.nii.gz", patient.ct, **geometry)
     write_image(root / f"images{split}" / f"{name}_0001.nii.gz", patient.pet, **geometry)
     write_image(root / f"labels{split}" / f"{name}.nii.gz", patient.label, **geometry)
+
+
+PHANTOM_CENTER_MM = (-10.0, 24.0, 130.0)
+"""Center of the tumor of `write_phantom`, in ITK's physical space."""
+
+PHANTOM_RADIUS_MM = 9.0
+
+
+def write_phantom(folder: Path, carrier: int | None = None, name: str = "case") -> Path:
+    """Write CT and PET on an uneven grid, with zeros around that nnU-Net cuts off.
+
+    Voxels of 2 x 2.5 x 3 mm, axes to the left, to the front and to the head.
+
+    Args:
+        folder: Where to.
+        carrier: The channel that shows the tumor; the other one shows a false ball. None if both show the tumor.
+        name: Of the case.
+
+    Returns:
+        FOLDER/case, by which commands know the case.
+    """
+    size, spacing_mm, origin_mm = (26, 22, 18), (2.0, 2.5, 3.0), (-30.0, 50.0, 100.0)
+    index = np.stack(np.indices(size[::-1]), axis=-1)[..., ::-1]
+    points_mm = np.array(origin_mm) + index * spacing_mm * np.array([1, -1, 1])
+    tumor = np.linalg.norm(points_mm - PHANTOM_CENTER_MM, axis=-1) < PHANTOM_RADIUS_MM
+    other = np.linalg.norm(points_mm - np.add(PHANTOM_CENTER_MM, (6, -14, -14)), axis=-1) < 7
+    rng = np.random.default_rng(1)
+    for channel in range(2):
+        array = rng.normal(0, 0.2, tumor.shape) + 3.0 * (tumor if carrier in (None, channel) else other)
+        array[:, :2] = array[:, :, -3:] = 0
+        file = folder / f"{name}_{channel:04d}.nii.gz"
+        write_image(file, array.astype(np.float32), spacing_mm, origin_mm, (1, 0, 0, 0, -1, 0, 0, 0, 1))
+    return folder / name

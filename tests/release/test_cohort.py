@@ -8,7 +8,7 @@ import torch
 from pydicom import dcmread
 
 from h2aseg_nnunet.cli import main
-from tests.unit.explain.conftest import make_network, make_plans, save_model
+from tests.models import make_network, make_plans, save_model
 from tests.unit.petct.dicom.exports import DRUG, ORIGIN_MM, SHAPE, Export
 
 pytestmark = pytest.mark.filterwarnings("default")  # nnU-Net and what it stands on warn of their own matters

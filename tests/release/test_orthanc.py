@@ -17,7 +17,7 @@ import torch
 from h2aseg_nnunet.cli import main
 from h2aseg_nnunet.modalities import PET
 from tests.integration.test_segment import write_study
-from tests.unit.explain.conftest import learn, make_network, make_plans, save_model
+from tests.models import learn, make_network, make_plans, save_model
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 

@@ -14,7 +14,9 @@ from h2aseg_nnunet.explain.maps import DecoderMaps, predict_maps
 from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.petct.files import exclusively
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg_noTAMW
-from tests.unit.explain.conftest import CENTRE_MM, DATASET, PLANS, make_network, make_plans, save_model, write_phantom
+from tests.models import make_network, make_plans, save_model
+from tests.plans import DATASET_JSON, PLANS
+from tests.synthetic import PHANTOM_CENTER_MM, write_phantom
 
 # nnU-Net and what it stands on warn of their own matters
 pytestmark = pytest.mark.filterwarnings("default")
@@ -64,8 +66,8 @@ def test_the_prediction_is_owed_to_the_modality_that_carries_the_tumor(trained_m
         np.testing.assert_allclose(found.GetSpacing() + found.GetOrigin(), image.GetSpacing() + image.GetOrigin())
         assert np.isfinite(SimpleITK.GetArrayFromImage(found)).all()
     centroid = np.argwhere(labels > 0).mean(0)[::-1]
-    np.testing.assert_allclose(image.TransformContinuousIndexToPhysicalPoint(centroid), CENTRE_MM, atol=2)
-    np.testing.assert_allclose(record["voxel"]["point_mm"], CENTRE_MM, atol=6)
+    np.testing.assert_allclose(image.TransformContinuousIndexToPhysicalPoint(centroid), PHANTOM_CENTER_MM, atol=2)
+    np.testing.assert_allclose(record["voxel"]["point_mm"], PHANTOM_CENTER_MM, atol=6)
     assert all(probability.max() <= 1 and probability.min() >= 0 for probability in map(read, folder.glob("prob*/*")))
     within = read(folder / "attention" / f"stage2_within_window_{carrier}_reads_{carrier}.nii.gz")
     assert within[tuple(record["voxel"]["index_xyz"][::-1])] > 0
@@ -142,11 +144,11 @@ def test_constant_gains_become_the_scale_they_stand_for(untrained):
         assert gains.tumor == pytest.approx({"CT": 0.5, "PET": 0.5}, abs=1e-5)
 
 
-REGIONS = DATASET | {
+REGIONS = DATASET_JSON | {
     "labels": {"background": 0, "whole": [1, 2], "core": [2]},
     "regions_class_order": [1, 2],
 }
-CLASSES = DATASET | {"labels": {"background": 0, "GTVp": 1, "GTVn": 2}}
+CLASSES = DATASET_JSON | {"labels": {"background": 0, "GTVp": 1, "GTVn": 2}}
 
 
 @pytest.mark.parametrize(
@@ -154,11 +156,11 @@ CLASSES = DATASET | {"labels": {"background": 0, "GTVp": 1, "GTVn": 2}}
     [
         pytest.param(CLASSES, {}, id="classes"),
         pytest.param(REGIONS, {}, id="regions"),
-        pytest.param(DATASET, {"dimension": 2}, id="2d"),
-        pytest.param(DATASET, {"patch": 40}, id="image smaller than patch"),
-        pytest.param(DATASET, {"transpose_forward": [1, 2, 0], "transpose_backward": [2, 0, 1]}, id="transposed"),
-        pytest.param(DATASET, {"image_reader_writer": "SimpleITKIOWithReorient"}, id="reoriented"),
-        pytest.param(DATASET, {"image_reader_writer": "NibabelIOWithReorient"}, id="reoriented by nibabel"),
+        pytest.param(DATASET_JSON, {"dimension": 2}, id="2d"),
+        pytest.param(DATASET_JSON, {"patch": 40}, id="image smaller than patch"),
+        pytest.param(DATASET_JSON, {"transpose_forward": [1, 2, 0], "transpose_backward": [2, 0, 1]}, id="transposed"),
+        pytest.param(DATASET_JSON, {"image_reader_writer": "SimpleITKIOWithReorient"}, id="reoriented"),
+        pytest.param(DATASET_JSON, {"image_reader_writer": "NibabelIOWithReorient"}, id="reoriented by nibabel"),
     ],
 )
 def test_stage_1_is_nnunets_probability_for_every_kind_of_model(tmp_path, no_figures, dataset, changes):

@@ -4,7 +4,7 @@ from torch import nn
 
 from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.network.readings import GainTally, reading_decoder, unwrap
-from tests.unit.explain.conftest import make_network, make_plans
+from tests.models import make_network, make_plans
 
 
 @pytest.fixture

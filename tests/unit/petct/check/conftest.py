@@ -6,31 +6,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK
 from numpy.typing import NDArray
+
+from tests.synthetic import Patient, Tissue, paint, read_array, write_image
 
 SHAPE = (24, 30, 40)  # z, y, x
 SPACING_MM = 4.0
 
 
-def make_patient(seed: int = 0) -> tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.uint8]]:
-    """A trunk of fat and muscle with lungs at one end, a bone and a tumour under the skin; CT, PET and label."""
+def make_patient(seed: int = 0) -> Patient:
+    """A trunk of fat and muscle with lungs at one end, a bone and a tumor under the skin."""
     rng = np.random.default_rng(seed)
     z, y, x = np.ogrid[tuple(slice(n) for n in SHAPE)]
     radius = ((y - 14) / 10) ** 2 + ((x - 18 - 0.1 * z) / 14) ** 2 + 0 * z  # not symmetric, slightly oblique
-    ct, pet = np.full(SHAPE, -1000.0), np.zeros(SHAPE)
-    for inside, hu, suv in (
-        (radius < 1, -100, 0.4),
-        (radius < 0.7, 50, 0.7),
-        ((radius < 0.35) & (z > 14), -850, 0.4),
-        ((y - 19) ** 2 + (x - 20) ** 2 + 0 * z < 6, 800, 0.9),
-    ):
-        ct[inside], pet[inside] = hu, suv
-    tumor = (z - 8) ** 2 + (y - 8) ** 2 + (x - 18 - seed % 3) ** 2 < 9
-    ct[tumor], pet[tumor] = 45, 8
-    ct += rng.normal(0, 12, SHAPE)
-    pet += rng.normal(0, 0.03, SHAPE)
-    return ct.astype(np.int16), pet.clip(min=0).astype(np.float32), tumor.astype(np.uint8)
+    ct, pet, tumor = paint(
+        SHAPE,
+        Tissue(radius < 1, hu=-100, suv=0.4),
+        Tissue(radius < 0.7, hu=50, suv=0.7),
+        Tissue((radius < 0.35) & (z > 14), hu=-850, suv=0.4),
+        Tissue((y - 19) ** 2 + (x - 20) ** 2 + 0 * z < 6, hu=800, suv=0.9),
+        Tissue((z - 8) ** 2 + (y - 8) ** 2 + (x - 18 - seed % 3) ** 2 < 9, hu=45, suv=8, label=1),
+    )
+    ct, pet = ct + rng.normal(0, 12, SHAPE), pet + rng.normal(0, 0.03, SHAPE)
+    return Patient(ct.astype(np.int16), pet.clip(min=0).astype(np.float32), tumor)
 
 
 class RawDataset:
@@ -65,21 +63,12 @@ class RawDataset:
     def label(self, case: int) -> Path:
         return self.root / "labelsTr" / f"case_{case:02d}.nii.gz"
 
-    def write(
-        self, file: Path, volume: NDArray, spacing_mm=(SPACING_MM,) * 3, origin=(0, 0, 0), direction=None
-    ) -> None:
-        image = SimpleITK.GetImageFromArray(volume)
-        image.SetSpacing(spacing_mm)
-        image.SetOrigin(origin)
-        if direction is not None:
-            image.SetDirection(direction)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        SimpleITK.WriteImage(image, str(file))
+    def write(self, file: Path, volume: NDArray, spacing_mm=SPACING_MM, origin_mm=0.0, direction=None) -> None:
+        write_image(file, volume, spacing_mm, origin_mm, direction)
 
     def change(self, file: Path, change) -> None:
         """Replace the voxels of a file by `change` of them."""
-        image = SimpleITK.ReadImage(str(file))
-        self.write(file, change(SimpleITK.GetArrayFromImage(image)))
+        self.write(file, change(read_array(file)))
 
     def truncate(self, file: Path) -> None:
         content = file.read_bytes()
@@ -99,7 +88,7 @@ class RawDataset:
 
 
 @pytest.fixture
-def patient() -> tuple[NDArray[np.int16], NDArray[np.float32], NDArray[np.uint8]]:
+def patient() -> Patient:
     return make_patient()
 
 

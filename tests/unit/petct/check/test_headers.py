@@ -45,9 +45,9 @@ def test_rounding_within_nnunets_tolerance_gives_no_finding(check):
     [
         ({"voxels": VOXELS[:3]}, "size (6, 5, 3)", "(6, 5, 4)"),
         ({"spacing_mm": (2.0, 2.0, 3.3)}, "spacing (2, 2, 3.3) mm", "(2, 2, 3) mm"),
-        ({"origin": (0, 0, 6)}, "origin (0, 0, 6): voxels of equal index lie up to 6 mm (2 voxels) apart", "(0, 0, 0)"),
-        ({"origin": (0, 0.5, 0)}, "lie up to 0.5 mm (0.25 voxels) apart", "(0, 0, 0)"),
-        ({"origin": (0.14, 0, 0)}, "lie up to 0.14 mm (0.07 voxels) apart", "(0, 0, 0)"),
+        ({"origin_mm": (0, 0, 6)}, "origin (0, 0, 6): voxels of equal index lie up to 6 mm (2 voxels) apart", "(0, 0, 0)"),
+        ({"origin_mm": (0, 0.5, 0)}, "lie up to 0.5 mm (0.25 voxels) apart", "(0, 0, 0)"),
+        ({"origin_mm": (0.14, 0, 0)}, "lie up to 0.14 mm (0.07 voxels) apart", "(0, 0, 0)"),
         (
             {"direction": (-1, 0, 0, 0, -1, 0, 0, 0, 1)},
             "axes RAS: voxels of equal index lie up to 25.6 mm (10 voxels) apart",
@@ -65,7 +65,7 @@ def test_another_grid_is_an_error_that_names_value_and_expectation(check, header
 
 
 def test_an_origin_off_by_a_rounded_header_gives_no_finding(check):
-    assert check(origin=(0.06, 0.06, 0.06)) == []  # 0.03 voxel
+    assert check(origin_mm=(0.06, 0.06, 0.06)) == []  # 0.03 voxel
 
 
 def test_the_labels_grid_is_compared_as_well(dataset):
@@ -96,7 +96,7 @@ def test_a_file_that_is_no_image_is_unreadable(dataset, content):
 
 
 def test_a_time_series_is_no_volume(dataset):
-    dataset.write(dataset.image(0, 1), np.zeros((2, 4, 5, 6), np.float32), (1.0, 1.0, 1.0, 1.0), (0,) * 4)
+    dataset.write(dataset.image(0, 1), np.zeros((2, 4, 5, 6), np.float32), 1.0)
 
     finding, *_ = check_case(Case("case_00", (dataset.image(0, 0), dataset.image(0, 1))), PLAIN).findings
 

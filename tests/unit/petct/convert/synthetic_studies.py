@@ -5,13 +5,13 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-import SimpleITK
 from scipy.spatial.transform import Rotation
 
 from h2aseg_nnunet.petct.images.grids import Grid
+from tests.synthetic import write_image
 
 POINT_MM = np.array([12.0, -34.0, 56.0])
-"""Centre of the lesion in every synthetic patient, in ITK's physical space."""
+"""Center of the lesion in every synthetic patient, in ITK's physical space."""
 RADIUS_MM = 9.0
 
 TILT = Rotation.from_euler("xyz", (12, -20, 7), degrees=True).as_matrix()
@@ -47,13 +47,7 @@ def ball(position_mm: np.ndarray) -> np.ndarray:
 
 
 def write(values: np.ndarray, grid: Grid, file: Path) -> Path:
-    image = SimpleITK.GetImageFromArray(values)
-    image.SetSpacing(grid.spacing_mm)
-    image.SetOrigin(grid.origin_mm)
-    image.SetDirection(grid.direction)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    SimpleITK.WriteImage(image, str(file), True)
-    return file
+    return write_image(file, values, grid.spacing_mm, grid.origin_mm, grid.direction)
 
 
 def write_study(ct: Path, pet: Path, label: Path | None, ct_grid: Grid, pet_grid: Grid, label_grid: Grid | None = None):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from tests.synthetic import Tissue, make_image, paint
+
 SHAPE = (20, 12, 16)  # z, y, x
 SPACING_MM = (4.0, 3.0, 2.0)  # x, y, z
 ORIGIN_MM = (-30.0, 10.0, 500.0)
@@ -16,23 +18,23 @@ TRUE, MISSED, FALSE = (slice(2, 5), slice(3, 5), slice(4, 8)), (10, 8, 3), (slic
 
 
 def image(array, spacing_mm=SPACING_MM, origin_mm=ORIGIN_MM):
-    made = SimpleITK.GetImageFromArray(np.asarray(array))
-    made.SetSpacing(spacing_mm)
-    made.SetOrigin(origin_mm)
-    return made
+    return make_image(array, spacing_mm, origin_mm)
 
 
 def arrays():
     """CT with a body in air, PET with SUV 8, 6 and 4 in the three lesions, reference and prediction."""
-    ct = np.full(SHAPE, -1000, np.int16)
-    ct[1:19, 2:11, 2:14] = 40
-    pet = np.full(SHAPE, 0.5, np.float32)
-    pet[TRUE], pet[MISSED], pet[FALSE] = 8, 6, 4
-    reference, prediction = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
-    reference[TRUE] = reference[MISSED] = 1
+    body = (slice(1, 19), slice(2, 11), slice(2, 14))
+    ct, pet, reference = paint(
+        SHAPE,
+        Tissue(body, hu=40, suv=0.5),
+        *(Tissue(where, hu=40, suv=suv, label=1) for where, suv in ((TRUE, 8), (MISSED, 6))),
+        Tissue(FALSE, hu=40, suv=4),
+        background_suv=0.5,
+    )
+    prediction = np.zeros_like(reference)
     prediction[TRUE] = prediction[FALSE] = 1
     prediction[:, 4] = 0  # the back half of the true lesion
-    return {"ct": ct, "pet": pet, "reference": reference, "prediction": prediction}
+    return {"ct": ct.astype(np.int16), "pet": pet, "reference": reference, "prediction": prediction}
 
 
 class Folders:

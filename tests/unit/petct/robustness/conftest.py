@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from tests.unit.explain.conftest import CONFIGURATION, DATASET, SPACING_MM, make_plans, one_thread, registered  # noqa: F401
+from tests import synthetic
+from tests.models import CONFIGURATION, SPACING_MM, make_plans, one_thread, registered  # noqa: F401
+from tests.plans import DATASET_JSON
+from tests.synthetic import Patient
 
 BOX = (slice(6, 10), slice(5, 11), slice(8, 14))  # z, y, x: 4 * 6 * 6 = 144 voxels of 8 mm3
 BOX_ML = 144 * 8 / 1000
@@ -46,7 +48,7 @@ def make_model(tmp_path, monkeypatch):
             }
             torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
         (folder / "plans.json").write_text(json.dumps(make_plans()))
-        (folder / "dataset.json").write_text(json.dumps(DATASET))
+        (folder / "dataset.json").write_text(json.dumps(DATASET_JSON))
         return folder
 
     return make
@@ -61,12 +63,4 @@ def write_case(folder: Path, name: str, lesion: bool = True) -> None:
     mask = np.zeros(SHAPE, np.uint8)
     mask[BOX] = lesion
     image = np.where(mask, 3.0, 0.5).astype(np.float32)
-    for file, array in (
-        (f"imagesTs/{name}_0000", image),
-        (f"imagesTs/{name}_0001", image),
-        (f"labelsTs/{name}", mask),
-    ):
-        volume = SimpleITK.GetImageFromArray(array)
-        volume.SetSpacing([SPACING_MM] * 3)
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        SimpleITK.WriteImage(volume, str(folder / f"{file}.nii.gz"))
+    synthetic.write_case(folder, name, Patient(image, image, mask), split="Ts", spacing_mm=SPACING_MM)

@@ -12,7 +12,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from h2aseg_nnunet import cli
 from h2aseg_nnunet.petct.files import exclusively
-from tests.unit.explain.conftest import make_network, make_plans, save_model, write_phantom
+from tests.models import make_network, make_plans, save_model
+from tests.synthetic import write_phantom
 from tests.unit.petct.robustness.conftest import BOX, BOX_ML, SHAPE, write_case
 
 # nnU-Net and what it stands on warn of their own matters
