@@ -13,6 +13,8 @@ from tests.unit.petct.convert.synthetic_studies import POINT_MM, RADIUS_MM, grid
 CT_GRID = grid_around(POINT_MM, (20, 22, 18), (2.0, 2.0, 3.0))
 PET_GRID = grid_around(POINT_MM + np.array((1.3, -0.7, 0.4)), (14, 15, 13), (4.1, 4.1, 5.0))
 WIDE = (40, 40, 40)
+LAYOUTS = ["hecktor 2022", "hecktor 2021", "autopet II", "autopet III", "pairs"]
+PATIENTS = ("one", "two")
 
 
 def convert(*arguments) -> int:
@@ -103,3 +105,20 @@ def spoil(file: Path, how: str) -> None:
         write(values, CT_GRID if file.name != "one__PT.nii.gz" else PET_GRID, file)
     elif how == "other values":
         SimpleITK.WriteImage(image * 255, str(file))
+
+
+def converted(nnunet, layout: str, *options: str) -> list:
+    """Convert two patients; returns the command."""
+    command = [*arrange(layout, nnunet / "source", CT_GRID, CT_GRID, PATIENTS), *options]
+    assert convert(*command) == 0
+    return command
+
+
+def images_of(contents: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: content for name, content in contents.items() if name.endswith(".nii.gz")}
+
+
+def find_source(nnunet, patient: str, role: str) -> list[Path]:
+    (case,) = (case for name, case in record(nnunet)["cases"].items() if patient in name)
+    roles = {"CT": "ct", "PET": "pet", "label": "label"}
+    return [Path(source["file"]) for key, source in case["sources"].items() if role == "all" or key == roles[role]]

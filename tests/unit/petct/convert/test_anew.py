@@ -9,6 +9,7 @@ import pytest
 from h2aseg_nnunet.petct.convert import staging
 from tests.unit.petct.convert.layouts import (
     CT_GRID,
+    LAYOUTS,
     PET_GRID,
     arrange,
     contents,
@@ -18,8 +19,6 @@ from tests.unit.petct.convert.layouts import (
     spoil,
 )
 from tests.unit.petct.convert.synthetic_studies import ball, points_mm, write
-
-LAYOUTS = ["hecktor 2022", "hecktor 2021", "autopet II", "autopet III", "pairs"]
 
 
 @pytest.fixture
