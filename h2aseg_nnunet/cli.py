@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from h2aseg_nnunet import __version__
 from h2aseg_nnunet.errors import UserError
@@ -50,7 +51,7 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
     """Make the parser of all commands, with the options of `command`; of every command if it is None."""
     parser = Parser(prog="h2aseg", description="Tools for PET/CT and for H2ASeg inside nnU-Net.")
     parser.add_argument("--version", action="version", version=f"h2aseg_nnunet {__version__}")
-    debug = {"action": "store_true", "help": "Show the traceback of an error."}
+    debug: dict[str, Any] = {"action": "store_true", "help": "Show the traceback of an error."}
     parser.add_argument("--debug", **debug)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (package, sentence) in COMMANDS.items():

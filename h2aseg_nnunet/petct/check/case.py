@@ -107,7 +107,7 @@ def _check_label(
     case: Case, dataset: Dataset, volumes: Mapping[Path, Volume], findings: list[Finding]
 ) -> tuple[NDArray | None, set[int]]:
     """The label map if its values are sound, and the values that occur."""
-    if case.label not in volumes or dataset.labels is None:
+    if case.label is None or case.label not in volumes or dataset.labels is None:
         return None, set()
     labels, ignore = volumes[case.label].voxels, dataset.labels.ignore
     found, present = check_label(labels, dataset.labels, str(case.label))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.errors import NotFiniteError, PositionError
-from h2aseg_nnunet.petct.images.grids import SAME_PLACE_VOXELS, Grid, corners_of, distance_apart
+from h2aseg_nnunet.petct.images.grids import SAME_PLACE_VOXELS, Grid, Index, corners_of, distance_apart
 
 NIFTI = (".nii", ".nii.gz")
 GEOMETRY = ("pixdim", *(f"quatern_{n}" for n in "bcd"), *(f"{kind}_{n}" for kind in ("qoffset", "srow") for n in "xyz"))
@@ -91,7 +91,7 @@ def _read_header(stream: BufferedIOBase) -> Nifti1Header:
     return header
 
 
-def _shape(header: Nifti1Header) -> tuple[int, ...]:
+def _shape(header: Nifti1Header) -> Index:
     """The size (x, y, z); a single time point is a volume."""
     shape = tuple(map(int, header.get_data_shape()))
     while len(shape) > 3 and shape[-1] == 1:
@@ -117,7 +117,7 @@ def _voxel_type(header: Nifti1Header) -> np.dtype:
     return dtype
 
 
-def _position(header: Nifti1Header, shape: tuple[int, ...]) -> Grid:
+def _position(header: Nifti1Header, shape: Index) -> Grid:
     """The grid of the voxels, if the header leaves no doubt.
 
     Raises:
@@ -125,8 +125,8 @@ def _position(header: Nifti1Header, shape: tuple[int, ...]) -> Grid:
     """
     if not all(np.isfinite(header[name]).all() for name in GEOMETRY):
         raise PositionError("is damaged: its geometry has numbers that are not finite")  # ITK would compute for ever
-    if (unit := int(header["xyzt_units"]) & 7) not in MILLIMETERS:
-        unit = {1: "m", 3: "um"}.get(unit, f"{unit}, which NIfTI does not know,")
+    if (code := int(header["xyzt_units"]) & 7) not in MILLIMETERS:
+        unit = {1: "m", 3: "um"}.get(code, f"{code}, which NIfTI does not know,")
         raise PositionError(
             f"states its lengths in the unit {unit} (xyzt_units), which some programs overlook. Save it in mm."
         )
@@ -153,7 +153,7 @@ def _position(header: Nifti1Header, shape: tuple[int, ...]) -> Grid:
     return grid
 
 
-def _stated_places(header: Nifti1Header, shape: tuple[int, ...], sizes_mm: NDArray) -> dict[str, Grid]:
+def _stated_places(header: Nifti1Header, shape: Index, sizes_mm: NDArray) -> dict[str, Grid]:
     """Every position that the header states, the one that counts first."""
     places = {}
     if header["sform_code"] > 0:
@@ -169,7 +169,7 @@ def _stated_places(header: Nifti1Header, shape: tuple[int, ...], sizes_mm: NDArr
     return places
 
 
-def _from_affine(affine: NDArray, shape: tuple[int, ...]) -> Grid:
+def _from_affine(affine: NDArray, shape: Index) -> Grid:
     """The grid of NIfTI's matrix, whose axes run to the right, front and head.
 
     Raises:
@@ -248,7 +248,7 @@ def itk_reason(error: RuntimeError) -> str:
 
 
 def _read_voxels(
-    stream: Any, header: Nifti1Header, shape: tuple[int, ...], dtype: np.dtype, file_bytes: int
+    stream: Any, header: Nifti1Header, shape: Index, dtype: np.dtype, file_bytes: int
 ) -> tuple[NDArray, int]:
     """Voxels (z, y, x), and how many are not finite; reads on to the end for gzip's checksum."""
     slope, intercept = _scale(header)

@@ -1,6 +1,7 @@
 """nnU-Net's three folders, and the datasets in them by number or name."""
 
 from pathlib import Path
+from typing import Any
 
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets, maybe_convert_to_dataset_name
@@ -74,7 +75,7 @@ def dataset_name(dataset: str) -> str:
         raise UserError(f"-d {dataset}: {' '.join(str(error).split())}") from error
 
 
-def _root(variable: str, folder) -> Path:  # type: ignore[no-untyped-def]  # nnU-Net's class of paths is private
+def _root(variable: str, folder: Any) -> Path:  # nnU-Net's class of paths is private
     if not folder.get():
         raise UserError(
             f"{variable} is not set. Name nnU-Net's folder of {MEANINGS[variable]}: export {variable}=/path/to/it"
