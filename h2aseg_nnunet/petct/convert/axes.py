@@ -1,16 +1,11 @@
 """The axes of images as they are stored. nnU-Net ignores them: a coronal volume among axial ones is another image."""
 
-from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 
-from h2aseg_nnunet.errors import UserError, listing
+from h2aseg_nnunet.errors import listing
 from h2aseg_nnunet.petct.convert.plan import Plan
 from h2aseg_nnunet.petct.convert.record import Record
-from h2aseg_nnunet.petct.images.nifti import header_grid
-
-LPS = "LPS"
-"""Left, posterior, superior: the directions in which x, y and z of a DICOM series of axial slices grow."""
+from h2aseg_nnunet.petct.nnunet.axes import LPS, most_common, read_axes
 
 
 def most_common_axes(plan: Plan) -> str | None:
@@ -19,17 +14,7 @@ def most_common_axes(plan: Plan) -> str | None:
     Where two are equally common it is LPS, else the first in the alphabet. None if no CT can be read.
     """
     cases = [case for case in plan.cases if case.training] or plan.cases
-    counts = Counter(axes for case in cases if (axes := read_axes(case.ct)))
-    return min(counts, key=lambda axes: (-counts[axes], axes != LPS, axes), default=None)
-
-
-def read_axes(file: Path) -> str | None:
-    """Read the axes of an image from its header; None if it has none or is no volume."""
-    try:
-        grid = header_grid(file)
-    except UserError:  # its case will be refused with the reason
-        return None
-    return grid.axes if len(grid.size) == 3 else None
+    return most_common(axes for case in cases if (axes := read_axes(case.ct)))
 
 
 def note_on_axes(records: Iterable[tuple[str, Record]]) -> list[str]:

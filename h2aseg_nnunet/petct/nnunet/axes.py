@@ -19,11 +19,12 @@ LOOKED_AT = 20
 
 
 def read_axes(file: Path) -> str | None:
-    """Read from a header where the axes run to, such as LPS; None if it cannot be read."""
+    """Read from a header where the axes run to, such as LPS; None if it cannot be read or is no volume."""
     try:
-        return header_grid(file).axes
-    except UserError:
+        grid = header_grid(file)
+    except UserError:  # whoever reads the image says why
         return None
+    return grid.axes if len(grid.size) == 3 else None
 
 
 def most_common(axes: Iterable[str]) -> str | None:
