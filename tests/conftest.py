@@ -54,3 +54,18 @@ def make_trainer(plans, tmp_path, monkeypatch):
         return cls(settings, configuration, 0, dataset, device=torch.device(device))
 
     return make
+
+
+@pytest.fixture
+def make_batch():
+    """Noise, with the tumor where CT and PET together are bright; targets as nnU-Net's augmentation makes them."""
+    import torch
+    from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
+
+    def make(trainer) -> dict:
+        image = torch.randn(1, 2, *trainer.configuration_manager.patch_size)
+        downsample = DownsampleSegForDSTransform(ds_scales=trainer._get_deep_supervision_scales())
+        targets = downsample(segmentation=(image[0].sum(0, keepdim=True) > 1.5).float())["segmentation"]
+        return {"data": image, "target": [target[None] for target in targets]}
+
+    return make

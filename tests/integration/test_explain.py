@@ -1,4 +1,7 @@
+"""`h2aseg explain` with whole models."""
+
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +17,26 @@ from h2aseg_nnunet.explain.maps import DecoderMaps, predict_maps
 from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.petct.files import exclusively
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg_noTAMW
-from tests.models import make_network, make_plans, save_model
+from tests.models import learn, make_network, make_plans, one_thread, registered, save_model  # noqa: F401
 from tests.plans import DATASET_JSON, PLANS
 from tests.synthetic import PHANTOM_CENTER_MM, write_phantom
 
-# nnU-Net and what it stands on warn of their own matters
-pytestmark = pytest.mark.filterwarnings("default")
+
+@pytest.fixture(scope="module")
+def trained_model(tmp_path_factory):
+    """Model folders by the modality that carries the tumor, each trained once."""
+    folders: dict[int, Path] = {}
+
+    def get(carrier: int) -> Path:
+        if carrier not in folders:
+            torch.set_num_threads(1)
+            plans = make_plans()
+            network = make_network(plans)
+            learn(network, carrier)
+            folders[carrier] = save_model(tmp_path_factory.mktemp("models") / f"model{carrier}", network, plans)
+        return folders[carrier]
+
+    return get
 
 
 def read(file) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import json
 from math import prod
+from pathlib import Path
 
 import pytest
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
@@ -15,8 +16,36 @@ from h2aseg_nnunet.planning.plan_dataset import plan_dataset
 from h2aseg_nnunet.planning.planner import GB, RESERVE, H2ASegPlanner
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg, nnUNetTrainerH2ASeg_L
 
-ID = 930
+ID, DATASET = 930, "Dataset930_Planned"
 BYTES_PER_VOXEL, CONSTANT = 500, 1e8
+
+
+@pytest.fixture
+def dataset(tmp_path, monkeypatch) -> Path:
+    """nnU-Net's folders with a dataset as planning sees it: names, labels, extents and spacings, no image."""
+    for folder in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(folder, str(tmp_path / folder))
+    raw, preprocessed = tmp_path / "nnUNet_raw" / DATASET, tmp_path / "nnUNet_preprocessed" / DATASET
+    for file in ("imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz", "labelsTr/a.nii.gz"):
+        (raw / file).parent.mkdir(parents=True, exist_ok=True)
+        (raw / file).touch()
+    description = {
+        "channel_names": {"0": "CT", "1": "PET"},
+        "labels": {"background": 0, "tumor": 1},
+        "numTraining": 500,
+        "file_ending": ".nii.gz",
+        "overwrite_image_reader_writer": "SimpleITKIO",  # else nnU-Net tries to read an image
+    }
+    (raw / "dataset.json").write_text(json.dumps(description))
+    preprocessed.mkdir(parents=True)
+    fingerprint = {
+        "spacings": [[3.0, 2.04, 2.04]],
+        "shapes_after_crop": [[326, 400, 400]],
+        "foreground_intensity_properties_per_channel": {},
+        "median_relative_size_after_cropping": 1.0,
+    }
+    (preprocessed / "dataset_fingerprint.json").write_text(json.dumps(fingerprint))
+    return preprocessed
 
 
 @pytest.fixture
