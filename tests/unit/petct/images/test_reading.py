@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images import nifti
 from h2aseg_nnunet.petct.images.reading import read_image
+from tests.locations import REPOSITORY
 from tests.unit.petct.convert.synthetic_studies import grid_around, points_mm, ramp, write
 from tests.unit.petct.images.niftis import write_nifti
 
@@ -183,3 +184,11 @@ def test_a_scale_that_programs_read_differently_is_refused(tmp_path, slope, inte
 
     with pytest.raises(UserError, match="has the intercept"):
         read_image(write_nifti(tmp_path / "a.nii", voxels, scl_slope=slope, scl_inter=intercept))
+
+
+def test_images_of_users_are_read_in_one_place():
+    """Elsewhere only files that the same run has written."""
+    package = REPOSITORY / "h2aseg_nnunet"
+    readers = {str(f.relative_to(package)) for f in package.rglob("*.py") if ".ReadImage(" in f.read_text()}
+
+    assert readers == {"petct/images/reading.py", "petct/segment/finish.py", "demo/run.py"}
