@@ -152,9 +152,9 @@ def test_a_folder_with_hidden_files_only_is_as_good_as_empty(output):
 
 def test_a_lock_is_held_by_one_process_and_free_afterwards(tmp_path):
     lock = tmp_path / "folder" / ".lock"
-    with exclusively(lock), pytest.raises(UserError, match=r"another process works in .*folder at the moment"):
-        with exclusively(lock):
-            raise AssertionError("two hold it")
+    refused = pytest.raises(UserError, match=r"another process works in .*folder at the moment")
+    with exclusively(lock), refused, exclusively(lock):
+        raise AssertionError("two hold it")
 
     with exclusively(lock):
         pass
