@@ -36,7 +36,7 @@ def _draw_table(left: Axes, right: Axes, dice: dict[str, dict[str, float]]) -> N
         if trainer != reference:
             _draw_row(right, row, paired_differences(dice[reference], cases))
     left.set_xlabel("Dice")
-    right.set_xlabel(f"Dice \N{MINUS SIGN} Dice of the {NETWORKS[reference]}")
+    right.set_xlabel(f"difference of Dice from {NETWORKS[reference]}")
     right.axvline(0, color=plots.GRAY, linewidth=0.8)
     right.locator_params(axis="x", nbins=6)
     left.set_yticks(range(len(dice)), [NETWORKS[trainer] for trainer in dice])

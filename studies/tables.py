@@ -87,14 +87,15 @@ def one_unit_per_column(runs: pd.DataFrame) -> str:
 
 def accuracy(runs: pd.DataFrame) -> str:
     """All networks with intervals, beside the U-Net and beside the default."""
-    return "\n\n".join(f"{coverage(each)}\n\n{with_intervals(each)}" for each in comparable(runs))
+    between_tables = "\n\n**The ablations** have finished fewer runs, so they are compared apart.\n\n"
+    return between_tables.join(f"{coverage(each)}\n\n{with_intervals(each)}" for each in comparable(runs))
 
 
 def coverage(runs: pd.DataFrame) -> str:
     folds: dict[int, list[str]] = {}
     for seed, fold in keys(runs):
         folds.setdefault(seed, []).append(str(fold))
-    listed = "; ".join(f"seed {seed}: folds {', '.join(each)}" for seed, each in folds.items())
+    listed = "; ".join(f"seed {seed}: fold {', '.join(each)}" for seed, each in folds.items())
     return wrapped(
         f"{runs.case.nunique()} patients, each predicted by networks that have not seen it. "
         f"Trainings of every network: {len(keys(runs))} ({listed}). A patient's values are averaged over seeds first."
@@ -143,7 +144,7 @@ def by_seed_and_fold(runs: pd.DataFrame) -> str:
         for trainer, title in NETWORKS.items()
     ]
     folds = [", ".join(map(str, means[seed].columns)) for seed in seeds]
-    return to_markdown(["", *(f"seed {seed}: folds {each}" for seed, each in zip(seeds, folds, strict=True))], rows)
+    return to_markdown(["", *(f"seed {seed}: fold {each}" for seed, each in zip(seeds, folds, strict=True))], rows)
 
 
 def in_words(runs: pd.DataFrame) -> str:

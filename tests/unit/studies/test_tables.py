@@ -59,7 +59,7 @@ def test_ablations_have_a_table_of_their_own_while_they_lack_runs(write_cases):
     """One ablation lacks fold 1 of both seeds: ablations are compared in a and b, where the default has 0.7."""
     runs = read_runs(write_cases(without={(NEITHER, 0, 1), (NEITHER, 1, 1)}))
 
-    beside_unet, ablations = tables.accuracy(runs).split("\n\n")[1::2]
+    beside_unet, ablations = tables.accuracy(runs).split("\n\n")[1::3]
 
     assert row_of(beside_unet, f"H2ASeg (`{DEFAULT}`)").startswith(f"| H2ASeg (`{DEFAULT}`) | 0.800 [")
     assert row_of(ablations, f"H2ASeg (`{DEFAULT}`)").startswith(f"| H2ASeg (`{DEFAULT}`) | 0.700 [")
@@ -71,7 +71,7 @@ def test_ablations_have_a_table_of_their_own_while_they_lack_runs(write_cases):
 def test_runs_are_counted(runs):
     assert " ".join(tables.coverage(runs).split()).startswith(
         "4 patients, each predicted by networks that have not seen it. "
-        "Trainings of every network: 4 (seed 0: folds 0, 1; seed 1: folds 0, 1)."
+        "Trainings of every network: 4 (seed 0: fold 0, 1; seed 1: fold 0, 1)."
     )
 
 
