@@ -53,25 +53,27 @@ def bytes_saved_for_backward(network: nn.Module, x: Tensor) -> Counter[str]:
 
 @contextmanager
 def _running_modules(network: nn.Module) -> Iterator[list[str]]:
-    """Names of the modules whose forward is running, outermost first."""
-    running = ["(network)"]
+    """Names of the modules whose forward is running, outermost first.
 
-    def enter(name: str) -> Callable[..., None]:
-        return lambda *_: running.append(name)
+    By hooks on all modules there are: hooks on the network's own would have it compute its plain formulas.
+    """
+    running, names = ["(network)"], {module: name for name, module in network.named_modules() if name}
 
-    def leave(*_: object) -> None:
-        running.pop()
+    def enter(module: nn.Module, *_: object) -> None:
+        if module in names:
+            running.append(names[module])
 
-    handles = []
-    for name, module in network.named_modules():
-        if name:
-            handles.append(module.register_forward_pre_hook(enter(name)))
-            handles.append(module.register_forward_hook(leave, always_call=True))
+    def leave(module: nn.Module, *_: object) -> None:
+        if module in names:
+            running.pop()
+
+    before = nn.modules.module.register_module_forward_pre_hook(enter)
+    after = nn.modules.module.register_module_forward_hook(leave, always_call=True)
     try:
         yield running
     finally:
-        for handle in handles:
-            handle.remove()
+        before.remove()
+        after.remove()
 
 
 def count_saved(build: BuildNetwork, shape: tuple[int, ...]) -> Counter[str]:

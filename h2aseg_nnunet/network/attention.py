@@ -6,17 +6,12 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
-from h2aseg_nnunet.network.chunked_attention import chunked_attention
-from h2aseg_nnunet.network.cpu import runs_on_cpu
+from h2aseg_nnunet.network import kernels
 
 
 class Projections(NamedTuple):
-    """What one direction of attention compares and reads: queries and keys (b, n, t, k), values (b, n, t, c).
-
-    Values have passed half the output projection already; see CrossModalAttention.project.
-    """
+    """What one direction of attention compares and reads: queries and keys (b, n, t, k), values (b, n, t, c)."""
 
     query_target: Tensor
     query_source: Tensor
@@ -66,54 +61,29 @@ class CrossModalAttention(nn.Module):
     def forward(self, target: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
         tokens = self.project(target, source)
         dropout = self.dropout.p if self.training else 0.0
-        from_target = attend(tokens.query_target, tokens.key_target, tokens.value_target, mask, dropout)
-        from_source = attend(tokens.query_source, tokens.key_source, tokens.value_source, mask, dropout)
-        return self.dropout(from_target + from_source)
+        own = attend(tokens.query_target, tokens.key_target, tokens.value_target, mask, dropout)
+        other = attend(tokens.query_source, tokens.key_source, tokens.value_source, mask, dropout)
+        return self.dropout(self.out((own + other) / 2))
 
     def project(self, target: Tensor, source: Tensor) -> Projections:
-        """Queries, keys and values of tokens (b, n, t, c). The sum of both values, weighted, is the module's output."""
-        projected_target = F.linear(target, self._with_output(self.from_target, self.target_parts))
-        projected_source = F.linear(source, self._with_output(self.from_source, self.source_parts))
-        query_target, query_source, key_target, value_target = projected_target.split(self.target_parts, -1)
-        key_source, value_source = projected_source.split(self.source_parts, -1)
+        """Queries, keys and values of tokens (b, n, t, c)."""
+        query_target, query_source, key_target, value_target = self.from_target(target).split(self.target_parts, -1)
+        key_source, value_source = self.from_source(source).split(self.source_parts, -1)
         return Projections(query_target, query_source, key_target, key_source, value_target, value_source)
-
-    def _with_output(self, projection: nn.Linear, parts: tuple[int, ...]) -> Tensor:
-        """Rows of the values, the last ones, times half the output projection.
-
-        Attention is linear in its values: projecting them at once spares a projection of the mean of both results.
-        """
-        *others, value = projection.weight.split(parts)
-        return torch.cat([*others, self.out.weight @ value / 2])
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
-    """Scaled dot-product attention in every window by itself; scores are never stored for backward.
+    """Scaled dot-product attention in every window: softmax(query key^T / sqrt(k)) value.
 
     Shape:
         query, key: (b, n, t, k); value and output: (b, n, t, c) with c >= k; mask: (1, n, t), False at keys to ignore.
     """
-    as_wide = query.shape[-1] == value.shape[-1]  # what the fused kernel of a CPU wants
-    if runs_on_cpu(query) and (dropout or not as_wide):
-        return chunked_attention(query, key, value, mask, dropout)
-    if dropout and query.device.type != "cuda":
-        # Only CUDA's fused kernels know dropout. The plain formula elsewhere keeps every score several times.
-        return checkpoint(_attend, query, key, value, mask, dropout, use_reentrant=False)
-    return _attend(query, key, value, mask, dropout)
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
     scale = query.shape[-1] ** -0.5
     # Windows take the place of heads. The fused kernels want one head size: zeros leave the scores as they are.
     widen = value.shape[-1] - query.shape[-1]
-    return F.scaled_dot_product_attention(
-        F.pad(query, (0, widen)),
-        F.pad(key, (0, widen)),
-        value,
-        attn_mask=None if mask is None else mask.unsqueeze(-2),
-        dropout_p=dropout,
-        scale=scale,
-    )
+    query, key = F.pad(query, (0, widen)), F.pad(key, (0, widen))
+    mask = None if mask is None else mask.unsqueeze(-2)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
 
 
 class BidirectionalAttention(nn.Module):
@@ -139,6 +109,8 @@ class BidirectionalAttention(nn.Module):
         self.pet_reads_ct = CrossModalAttention(channels, reduction, dropout)
 
     def forward(self, ct: Tensor, pet: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if kernels.use_fused(self, ct):
+            return kernels.bidirectional_attention(self, ct=ct, pet=pet, mask=mask)
         ct, pet = self.ct_norm(ct), self.pet_norm(pet)
         ct_update = self.ct_reads_pet(target=ct, source=pet, mask=mask)
         pet_update = self.pet_reads_ct(target=pet, source=ct, mask=mask)

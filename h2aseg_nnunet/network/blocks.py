@@ -1,28 +1,14 @@
-"""Convolutional building blocks: interpolation and the residual blocks of encoder and decoder."""
+"""Convolutional building blocks: the residual blocks of encoder and decoder."""
 
 from collections.abc import Sequence
 
-import torch
 from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim, get_matching_dropout
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from h2aseg_nnunet.network.cpu import runs_on_cpu, to_fast_layout
-from h2aseg_nnunet.network.norm_prelu import norm_prelu, norm_prelu_convs
+from h2aseg_nnunet.network import kernels
+from h2aseg_nnunet.network.norm import instance_norm
 
 ConvOp = type[nn.Conv2d] | type[nn.Conv3d]
-INTERPOLATION_MODES = {2: "bilinear", 3: "trilinear"}
-
-
-def resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """(b, c, *) -> (b, c, *size) by linear interpolation whose corner voxels coincide (align_corners).
-
-    Keeps x's type under autocast, which would make the largest maps of the network float32.
-    """
-    if tuple(x.shape[2:]) == tuple(size):
-        return x
-    with torch.autocast(x.device.type, enabled=False):
-        return F.interpolate(x, size=tuple(size), mode=INTERPOLATION_MODES[x.ndim - 2], align_corners=True)
 
 
 def make_conv(
@@ -51,7 +37,9 @@ class NormPReLU(nn.Module):
         self.activation = nn.PReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        return norm_prelu(x, self.activation.weight)
+        if kernels.use_fused(self, x):
+            return kernels.norm_prelus([self], [x])[0]
+        return self.activation(instance_norm(x))
 
 
 class StemBlock(nn.Module):
@@ -60,6 +48,8 @@ class StemBlock(nn.Module):
     Shape:
         x: (b, in_channels, *); output: (b, out_channels, *).
     """
+
+    fused = staticmethod(kernels.stem_blocks)
 
     def __init__(
         self,
@@ -78,33 +68,20 @@ class StemBlock(nn.Module):
         self.conv_skip = make_conv(conv_op, in_channels, out_channels, kernel_size, bias=conv_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        main, skip = self._both_convs(x)
-        main = self.conv2(self.dropout(self.norm_activation(main)))
-        return to_fast_layout(main).add_(skip)
-
-    def _both_convs(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """conv1 and conv_skip of the image.
-
-        As one convolution of two groups on a CPU: PyTorch does not give a single input channel to oneDNN.
-        """
-        if not runs_on_cpu(x):
-            return self.conv1(x), self.conv_skip(x)
-        weight = torch.cat([self.conv1.weight, self.conv_skip.weight])
-        bias = None if self.conv1.bias is None else torch.cat([self.conv1.bias, self.conv_skip.bias])
-        convolve = F.conv2d if x.ndim == 4 else F.conv3d
-        both = convolve(to_fast_layout(torch.cat([x, x], 1)), weight, bias, padding=self.conv1.padding, groups=2)
-        main, skip = both.chunk(2, dim=1)
-        return to_fast_layout(main), skip
+        if kernels.use_fused(self, x):
+            return self.fused([self], [x])[0]
+        main = self.conv2(self.dropout(self.norm_activation(self.conv1(x))))
+        return main + self.conv_skip(x)
 
 
 class ResidualBlock(nn.Module):
     """Pre-activation residual block whose skip path is an activated convolution too.
 
-    Main and skip begin with the same instance norm of the same tensor; it is computed once.
-
     Shape:
         x: (b, in_channels, *); output: (b, out_channels, *), every extent divided by its stride, rounded up.
     """
+
+    fused = staticmethod(kernels.residual_blocks)
 
     def __init__(
         self,
@@ -126,6 +103,9 @@ class ResidualBlock(nn.Module):
         self.conv_skip = make_conv(conv_op, in_channels, out_channels, kernel_size, stride, bias=conv_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        main, skip = norm_prelu_convs(x, [self.activation1, self.activation_skip], [self.conv1, self.conv_skip])
-        (main,) = norm_prelu_convs(self.dropout(main), [self.activation2], [self.conv2])
-        return main.add_(skip)
+        if kernels.use_fused(self, x):
+            return self.fused([self], [x])[0]
+        x = instance_norm(x)  # main and skip share it
+        main = self.conv1(self.activation1(x))
+        main = self.conv2(self.activation2(instance_norm(self.dropout(main))))
+        return main + self.conv_skip(self.activation_skip(x))

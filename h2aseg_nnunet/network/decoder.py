@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from h2aseg_nnunet.network.blocks import ResidualBlock, make_conv, resize
+from h2aseg_nnunet.network import kernels
+from h2aseg_nnunet.network.blocks import ResidualBlock, make_conv
 from h2aseg_nnunet.network.encoder import Encoder
-from h2aseg_nnunet.network.norm_prelu import norm_prelu_convs
+from h2aseg_nnunet.network.norm import instance_norm
+from h2aseg_nnunet.network.resize import resize
 from h2aseg_nnunet.network.tamw import TAMW
 
 
@@ -22,16 +24,17 @@ class SegLayer(nn.Module):
         self.conv = make_conv(encoder.conv_op, channels, num_classes, encoder.kernel_sizes[stage])
 
     def forward(self, x: Tensor) -> Tensor:
-        return norm_prelu_convs(x, [self.activation], [self.conv])[0]
+        if kernels.use_fused(self, x):
+            return kernels.seg_layer(self, x)
+        return self.conv(self.activation(instance_norm(x)))
 
 
 class SegLayers(nn.ModuleList):
     """The heads of all stages, deepest first, and what their logits stand for: classes or regions.
 
-    Regions (nnU-Net's region-based labels, which may overlap) have no background channel; a single output can only be
-    one. Who rebuilds a network from
-    a checkpoint may not know which of the two it is, so the answer is stored with the heads: it travels with the
-    weights, and nnU-Net's -pretrained_weights leaves it alone as it does the heads.
+    Regions (nnU-Net's region-based labels, which may overlap) have no background channel. A single output channel is
+    always a region. nnU-Net does not say which kind the labels are when it rebuilds a network, so the flag is stored in
+    the state_dict. nnU-Net's -pretrained_weights leaves it alone, as it does the heads.
     """
 
     regions: Tensor
@@ -79,6 +82,8 @@ class DecoderStage(nn.Module):
         if self.tamw is None:
             return self.block(torch.cat([ct, pet, resize(decoder, ct.shape[2:])], dim=1))
         tumor = tumor_probability(logits, ct.shape[2:], regions)
+        if kernels.use_fused(self, ct):
+            return kernels.decoder_stage(self, ct=ct, pet=pet, decoder=decoder, tumor=tumor)
         return self.block(self.tamw(ct=ct, pet=pet, decoder=decoder, tumor=tumor))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from h2aseg_nnunet.network import kernels
 from h2aseg_nnunet.network.attention import GlobalAttention
 from h2aseg_nnunet.network.blocks import ConvOp, ResidualBlock, StemBlock
 from h2aseg_nnunet.network.layout import AttentionLayout
@@ -24,7 +25,10 @@ class EncoderStage(nn.Module):
         self.interaction = interaction
 
     def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
-        ct, pet = self.ct_block(ct), self.pet_block(pet)
+        if kernels.use_fused(self, ct):
+            ct, pet = self.ct_block.fused([self.ct_block, self.pet_block], [ct, pet])
+        else:
+            ct, pet = self.ct_block(ct), self.pet_block(pet)
         return (ct, pet) if self.interaction is None else self.interaction(ct=ct, pet=pet)
 
 

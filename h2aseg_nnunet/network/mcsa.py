@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from h2aseg_nnunet.network import kernels
 from h2aseg_nnunet.network.attention import BidirectionalAttention, from_tokens, to_tokens
-from h2aseg_nnunet.network.blocks import ConvOp, NormPReLU, resize
+from h2aseg_nnunet.network.blocks import ConvOp, NormPReLU
+from h2aseg_nnunet.network.resize import resize
 from h2aseg_nnunet.network.windows import (
     crop,
     divide_up,
@@ -62,9 +64,16 @@ class MCSA(nn.Module):
 
     def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
         ct_update, pet_update = self.between_windows(ct=ct, pet=pet)
-        ct, pet = self.ct_activation1(ct + ct_update), self.pet_activation1(pet + pet_update)
+        ct, pet = self._activate(self.ct_activation1, self.pet_activation1, ct=ct + ct_update, pet=pet + pet_update)
         ct_update, pet_update = self.within_windows(ct=ct, pet=pet)
-        return self.ct_activation2(ct + ct_update), self.pet_activation2(pet + pet_update)
+        return self._activate(self.ct_activation2, self.pet_activation2, ct=ct + ct_update, pet=pet + pet_update)
+
+    def _activate(
+        self, ct_activation: NormPReLU, pet_activation: NormPReLU, ct: Tensor, pet: Tensor
+    ) -> tuple[Tensor, ...]:
+        if kernels.use_fused(self, ct):
+            return kernels.norm_prelus([ct_activation, pet_activation], [ct, pet])
+        return ct_activation(ct), pet_activation(pet)
 
 
 class BetweenWindows(nn.Module):

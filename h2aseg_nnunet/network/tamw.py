@@ -1,4 +1,4 @@
-"""TAMW: weigh CT, PET and decoder features by what the coarser prediction calls tumour and background."""
+"""TAMW: weigh CT, PET and decoder features by what the coarser prediction calls tumor and background."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from h2aseg_nnunet.network.blocks import resize
+from h2aseg_nnunet.network.norm import exact_dtype
+from h2aseg_nnunet.network.resize import resize
 
 
 class ChannelGains(nn.Module):
@@ -30,15 +31,15 @@ class TAMW(nn.Module):
 
     The release builds three weighted copies of all features and adds them. The same numbers come from less:
     - Collected by feature, the sum is ct * (1 + w1 p1 - w0 p0), the same for PET, and decoder * (1 + w1 - w0), with
-      w1 and w0 the gains of tumour and background. No weighted copy of any map is needed.
+      w1 and w0 the gains of tumor and background. No weighted copy of any map is needed.
     - With p0 = 1 - p1 one map is enough: ct * (1 - w0 + (w1 + w0) p1), and ct pooled over background is its mean
-      less that over the tumour.
+      less that over the tumor.
     - Interpolation is linear: the coarser decoder's features are weighted and averaged at their own resolution.
 
     Pooling adds up in float32 under autocast: a sum over a million voxels leaves float16's range.
 
     The instance norm that follows in the decoder's block divides out what scales a whole map: only the difference
-    between tumour and background counts, and w1 and w0 of the decoder's features only where 1 + w1 - w0 is negative.
+    between tumor and background counts, and w1 and w0 of the decoder's features only where 1 + w1 - w0 is negative.
 
     Args:
         skip_channels: Features c_l of each stream at this stage.
@@ -46,7 +47,7 @@ class TAMW(nn.Module):
 
     Shape:
         ct, pet: (b, c_l, *); decoder: (b, 2 c_(l+1), *) at the coarser resolution; tumor: (b, 1, *), the coarser
-        stage's tumour probability p1, up-sampled. Output: (b, 2 c_l + 2 c_(l+1), *), CT, PET, decoder.
+        stage's tumor probability p1, up-sampled. Output: (b, 2 c_l + 2 c_(l+1), *), CT, PET, decoder.
 
     Reference:
         Lu et al., H2ASeg, arXiv:2403.18339.
@@ -61,18 +62,15 @@ class TAMW(nn.Module):
     def forward(self, ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor) -> Tensor:
         tumor = tumor.to(ct.dtype)
         tumor_gains, background_gains = self.gains(ct=ct, pet=pet, decoder=decoder, tumor=tumor)
-        w1, w0 = self._split(tumor_gains, like=ct), self._split(background_gains, like=ct)
-        return torch.cat(
-            [
-                ct * torch.addcmul(1 - w0[0], w1[0] + w0[0], tumor),
-                pet * torch.addcmul(1 - w0[1], w1[1] + w0[1], tumor),
-                resize(decoder * (1 + w1[2] - w0[2]), ct.shape[2:]),
-            ],
-            dim=1,
-        )
+        ct_w1, pet_w1, decoder_w1 = self._split(tumor_gains, like=ct)
+        ct_w0, pet_w0, decoder_w0 = self._split(background_gains, like=ct)
+        ct = ct * torch.addcmul(1 - ct_w0, ct_w1 + ct_w0, tumor)  # 1 - w0 + (w1 + w0) p1
+        pet = pet * torch.addcmul(1 - pet_w0, pet_w1 + pet_w0, tumor)
+        decoder = resize(decoder * (1 + decoder_w1 - decoder_w0), ct.shape[2:])
+        return torch.cat([ct, pet, decoder], dim=1)
 
     def gains(self, ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor) -> tuple[Tensor, Tensor]:
-        """Gains w1 of tumour and w0 of background, (b, channels) each, channels in the order CT, PET, decoder."""
+        """Gains w1 of tumor and w0 of background, (b, channels) each, channels in the order CT, PET, decoder."""
         with torch.autocast(ct.device.type, enabled=False):
             ct_mean, pet_mean, decoder_mean = _mean(ct), _mean(pet), _mean_of_resized(decoder, ct.shape[2:])
             ct_in_tumor, pet_in_tumor = _mean(ct * tumor), _mean(pet * tumor)
@@ -87,7 +85,7 @@ class TAMW(nn.Module):
 
 def _mean(features: Tensor) -> Tensor:
     """(b, c, *) -> (b, c): mean over all positions, added up and returned in float32 at least."""
-    return features.flatten(2).mean(-1, dtype=_at_least_float32(features))
+    return features.flatten(2).mean(-1, dtype=exact_dtype(features))
 
 
 def _mean_of_resized(features: Tensor, size: Sequence[int]) -> Tensor:
@@ -95,13 +93,9 @@ def _mean_of_resized(features: Tensor, size: Sequence[int]) -> Tensor:
 
     Along each axis, the mean of an interpolation is a weighted mean of what is interpolated.
     """
-    means = features.to(_at_least_float32(features))
+    means = features.to(exact_dtype(features))
     for extent, resized in zip(reversed(features.shape[2:]), reversed(size), strict=True):
         positions = torch.eye(extent, dtype=means.dtype, device=means.device).unsqueeze(0)
         weights = F.interpolate(positions, size=resized, mode="linear", align_corners=True).mean(-1).squeeze(0)
         means = means @ weights
     return means
-
-
-def _at_least_float32(features: Tensor) -> torch.dtype:
-    return torch.promote_types(features.dtype, torch.float32)

@@ -28,7 +28,8 @@ def pad_to_windows(x: Tensor, window: Sequence[int]) -> Tensor:
 def crop(x: Tensor, size: Sequence[int]) -> Tensor:
     """(b, c, *) -> (b, c, *size): undo pad_to_windows."""
     for axis, extent in enumerate(size, start=2):
-        x = x.narrow(axis, 0, extent)
+        if extent < x.shape[axis]:
+            x = x.narrow(axis, 0, extent)
     return x
 
 

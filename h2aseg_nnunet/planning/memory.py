@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from h2aseg_nnunet.network.cpu import as_on_a_gpu
+from h2aseg_nnunet.network.kernels import as_on_a_gpu
 
 
 class TensorMemory(TorchDispatchMode):

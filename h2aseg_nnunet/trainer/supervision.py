@@ -6,7 +6,7 @@ from typing import Any
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from torch import Tensor, nn
 
-from h2aseg_nnunet.network.blocks import resize
+from h2aseg_nnunet.network.resize import resize
 
 
 def halving_weights(n_stages: int) -> tuple[float, ...]:

@@ -14,8 +14,8 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from h2aseg_nnunet import nnUNetTrainerH2ASeg
-from h2aseg_nnunet.network.cpu import as_on_a_gpu
 from h2aseg_nnunet.network.h2aseg import H2ASeg
+from h2aseg_nnunet.network.kernels import as_on_a_gpu
 
 SIZE = (16, 16, 16)
 FLOAT16_MAX = 65504.0

@@ -12,7 +12,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.run_training import get_trainer_from_args
 from torch.nn import functional as F
 
-from h2aseg_nnunet.network.blocks import resize
+from h2aseg_nnunet.network.resize import resize
 from h2aseg_nnunet.network.tamw import TAMW
 from tests.integration.nnunet_workspace import SHORT
 from tests.integration.tiny_datasets import SCHEMES, read_probabilities

@@ -1,9 +1,9 @@
 import torch
 from torch import nn
 
-from h2aseg_nnunet.network.blocks import resize
 from h2aseg_nnunet.network.decoder import tumor_probability
 from h2aseg_nnunet.network.h2aseg import H2ASeg
+from h2aseg_nnunet.network.resize import resize
 
 
 def make(num_classes=2, regions=False):

@@ -242,7 +242,5 @@ def test_an_unknown_argument_is_named():
 
 
 def test_wrong_number_of_input_channels_is_explained():
-    with pytest.raises(
-        ValueError, match=r"The input has 1 channels.*built for 2.*PET from channels \[1\]"
-    ):
+    with pytest.raises(ValueError, match=r"The input has 1 channels.*built for 2.*PET from channels \[1\]"):
         make()(torch.randn(1, 1, 8, 12, 16))

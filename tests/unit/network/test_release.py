@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from h2aseg_nnunet.network.blocks import resize
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.network.release import load_release, release_names
+from h2aseg_nnunet.network.resize import resize
 
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4}
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from h2aseg_nnunet.network.blocks import resize
+from h2aseg_nnunet.network.resize import resize
 from h2aseg_nnunet.network.tamw import TAMW
 
 

@@ -9,9 +9,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.measure import bytes_saved_for_backward
-from h2aseg_nnunet.network.blocks import resize
-from h2aseg_nnunet.network.cpu import as_on_a_gpu
 from h2aseg_nnunet.network.h2aseg import H2ASeg
+from h2aseg_nnunet.network.kernels import as_on_a_gpu, plain
+from h2aseg_nnunet.network.resize import resize
 from h2aseg_nnunet.planning import memory
 from h2aseg_nnunet.planning.memory import TensorMemory, nnunet_loss, training_step_bytes
 
@@ -70,9 +70,12 @@ def test_half_precision_takes_less():
 
 
 def test_a_real_step_allocates_what_is_counted():
-    """PyTorch's own record of its allocations on the CPU, workspaces of convolutions included."""
+    """PyTorch's own record of its allocations on the CPU, workspaces of convolutions included.
+
+    Of the plain formulas: a card's kernels need no memory but for their results, a CPU's stand-ins for them do.
+    """
     network, image = make_network().train(), torch.randn(1, 2, *PATCH)
-    with as_on_a_gpu(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+    with plain(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         nnunet_loss(network, image, torch.float32).backward()
     allocated = peak = 0
     events = record.profiler.kineto_results.events()
@@ -82,7 +85,9 @@ def test_a_real_step_allocates_what_is_counted():
     weights_and_momentum = 2 * sum(parameter.nbytes for parameter in network.parameters())
     really = peak + weights_and_momentum + image.nbytes
 
-    assert count(1, torch.float32) == pytest.approx(really, rel=0.15)
+    with plain():
+        counted = training_step_bytes(make_network, 2, PATCH, 1, torch.float32)
+    assert counted == pytest.approx(really, rel=0.15)
 
 
 def test_autocast_for_cuda_keeps_the_same_tensors_outside_attention():

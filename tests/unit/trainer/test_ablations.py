@@ -1,6 +1,6 @@
 import torch
 
-from h2aseg_nnunet.network.blocks import resize
+from h2aseg_nnunet.network.resize import resize
 from h2aseg_nnunet.trainer import (
     nnUNetTrainerH2ASeg,
     nnUNetTrainerH2ASeg_noMCSA,

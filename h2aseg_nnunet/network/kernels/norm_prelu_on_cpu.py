@@ -1,8 +1,8 @@
-"""Instance norm, PReLU and what follows: backward keeps the input only and computes the rest once more.
+"""Instance norm, PReLU and convolutions on a CPU: backward keeps the input only and computes the rest once more.
 
 Norm and PReLU cost little time but, stored as autograd stores them, most of the memory of a residual network: the
-normalised map and the activated map of every convolution. Here they are recomputed in backward from the map before
-the norm, which its producer keeps anyway. Outputs and gradients are those of the plain formulas (`tests/network`).
+normalized map and the activated map of every convolution. Here they are recomputed in backward from the map before
+the norm, which its producer keeps anyway.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,11 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from h2aseg_nnunet.network.cpu import to_fast_layout
-
-EPS = 1e-5
-CONSTANT = (1.001 * EPS) ** -0.5
-"""1 / standard deviation of a channel whose variance is a thousandth of EPS: it varies by rounding at most."""
+from h2aseg_nnunet.network.kernels.memory_format import to_fast_layout
+from h2aseg_nnunet.network.norm import CONSTANT_VARIANCE, EPS, compute_dtype
 
 
 def norm_prelu(x: Tensor, slope: Tensor) -> Tensor:
@@ -23,7 +20,7 @@ def norm_prelu(x: Tensor, slope: Tensor) -> Tensor:
 
     A map of a single position becomes zero, as the formula says. Under autocast everything runs in autocast's type.
     """
-    dtype = _compute_dtype(x)
+    dtype = compute_dtype(x)
     return _NormPReLU.apply(x.to(dtype), slope.to(dtype))
 
 
@@ -39,18 +36,12 @@ def norm_prelu_convs(
         activations: One PReLU with a single slope per convolution.
         convs: Convolutions of c channels that share stride and padding.
     """
-    dtype = _compute_dtype(x)
+    dtype = compute_dtype(x)
     parameters = []
     for activation, conv in zip(activations, convs, strict=True):
         parameters += [activation.weight, conv.weight, conv.bias]
     parameters = [None if parameter is None else parameter.to(dtype) for parameter in parameters]
     return _NormPReLUConvs.apply(x.to(dtype), convs[0].stride, convs[0].padding, *parameters)
-
-
-def _compute_dtype(x: Tensor) -> torch.dtype:
-    """Autocast does not reach into a Function's backward: types are settled before."""
-    device = x.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 class _NormPReLU(torch.autograd.Function):
@@ -105,7 +96,7 @@ class _NormPReLUConvs(torch.autograd.Function):
 
 
 def _normalize(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(b, c, *) -> normalised map, mean (b * c,) and 1 / standard deviation (b * c,) of every channel.
+    """(b, c, *) -> normalized map, mean (b * c,) and 1 / standard deviation (b * c,) of every channel.
 
     Instance norm is batch norm of a single item; this one returns the statistics.
     """
@@ -130,11 +121,8 @@ def _normalize_again(x: Tensor, mean: Tensor, inverse_std: Tensor) -> Tensor:
 
 
 def _normalize_backward(gradient: Tensor, x: Tensor, mean: Tensor, inverse_std: Tensor) -> Tensor:
-    """A constant channel gets no gradient: the formula's would grow by 1 / sqrt(EPS) = 316 at every layer.
-
-    A patch outside the PET's field of view is constant throughout its stream, where the release's gradients explode.
-    """
-    inverse_std = inverse_std.masked_fill(inverse_std > CONSTANT, 0)
+    """A constant channel gets no gradient; see `instance_norm`."""
+    inverse_std = inverse_std.masked_fill(inverse_std > (CONSTANT_VARIANCE + EPS) ** -0.5, 0)
     items, gradients = _single_items(x), _single_items(gradient)
     if len(gradients) != len(items):  # another memory layout than x
         gradients = _single_items(torch.empty_like(x).copy_(gradient))
@@ -170,7 +158,7 @@ def _join(items: Iterable[Tensor], like: Tensor) -> Tensor:
         return item.view_as(like)
     if len(like) == 1:
         (item,) = items
-        return item  # a view of it would forget that channels are last
+        return item  # a view of it would lose the channels_last strides
     joined = torch.empty_like(like)
     for target, item in zip(joined.split(1), items, strict=True):
         target.copy_(item)

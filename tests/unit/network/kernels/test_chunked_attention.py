@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from h2aseg_nnunet.network import chunked_attention
-from h2aseg_nnunet.network.chunked_attention import chunked_attention as attend
+from h2aseg_nnunet.network.kernels import chunked_attention, on_cpu
+from h2aseg_nnunet.network.kernels.chunked_attention import chunked_attention as attend
 
 
 @pytest.fixture(params=[2**20, 60, 12], ids=["in one go", "some windows at a time", "some queries at a time"])
@@ -74,3 +74,15 @@ def test_half_precision_stays_half_precision():
     torch.testing.assert_close(
         output.double(), attend(*(x.double() for x in inputs), None, dropout=0.0), rtol=0.05, atol=0.02
     )
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_scores_are_not_kept_for_backward(dropout):
+    tokens = torch.randn(1, 4, 64, 8, requires_grad=True)
+
+    def keep(tensor):
+        assert tensor.shape[-2:] != (64, 64), "scores (b, n, t, t) are kept"
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        on_cpu.attend(tokens, tokens, tokens, None, dropout)

@@ -1,0 +1,192 @@
+"""The operations of a CUDA card's way, registered with torch: `torch.ops.h2aseg.*`.
+
+On CUDA they run as Triton kernels (triton_kernels.py), on a CPU as the formulas below, which say what they compute.
+
+`norm_prelu` normalizes up to three maps of the same extents, its parts, in one pass. If TAMW's gains are given, the
+parts are CT, PET and decoder features and weighed on the way: ct (1 - w0 + (w1 + w0) tumor), pet alike, decoder
+(1 + w1 - w0). The weighed maps are never written.
+
+Shapes: parts (b, c_i, *), c channels in all; tumor (b, 1, *); w1, w0 (b, c); slopes (1,), the first of every part, then
+perhaps the second of every part; outs and their gradients in the same order, (b, c_i, *), each perhaps a slice of the
+channels of another map; mean, inverse_std (b, c).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from h2aseg_nnunet.network.norm import CONSTANT_VARIANCE, EPS, exact_dtype
+
+library = torch.library.Library("h2aseg", "FRAGMENT")
+library.define(
+    "norm_prelu(Tensor[] parts, Tensor? tumor, Tensor? w1, Tensor? w0, Tensor[] slopes, Tensor(a!)[] outs, "
+    "Tensor(b!) mean, Tensor(c!) inverse_std, bool again) -> ()"
+)
+library.define(
+    "norm_prelu_backward(Tensor[] gradients, Tensor[] parts, Tensor? tumor, Tensor? w1, Tensor? w0, Tensor[] slopes, "
+    "Tensor mean, Tensor inverse_std) -> Tensor[]"
+)
+library.define("means_by_share(Tensor[] maps, Tensor share) -> Tensor")
+library.define(
+    "means_by_share_backward(Tensor[] gradients, Tensor means_gradient, Tensor[] maps, Tensor share) -> Tensor[]"
+)
+
+MAX_CONSTANT_INVERSE_STD = (CONSTANT_VARIANCE + EPS) ** -0.5
+"""A channel whose inverse standard deviation is larger is constant and gets no gradient; see `instance_norm`."""
+
+
+def norm_prelu(
+    parts: Sequence[Tensor],
+    tumor: Tensor | None,
+    w1: Tensor | None,
+    w0: Tensor | None,
+    slopes: Sequence[Tensor],
+    outs: Sequence[Tensor],
+    mean: Tensor,
+    inverse_std: Tensor,
+    again: bool,
+) -> None:
+    """Write PReLU(norm(part)) to `outs`, and the statistics unless `again`: then they are read."""
+    x = torch.cat(_weigh(parts, tumor, w1, w0), 1).flatten(2)
+    if not again:
+        variance, means = torch.var_mean(x, -1, correction=0)
+        mean.copy_(means)
+        inverse_std.copy_((variance + EPS).rsqrt())
+    normalized = (x - mean[..., None]) * inverse_std[..., None]
+    for at in range(0, len(slopes), len(parts)):
+        for part, slope, out in zip(_split(normalized, parts), slopes[at:], outs[at:], strict=False):
+            out.copy_(torch.where(part > 0, part, part * slope).view(out.shape))
+
+
+def norm_prelu_backward(
+    gradients: Sequence[Tensor],
+    parts: Sequence[Tensor],
+    tumor: Tensor | None,
+    w1: Tensor | None,
+    w0: Tensor | None,
+    slopes: Sequence[Tensor],
+    mean: Tensor,
+    inverse_std: Tensor,
+) -> list[Tensor]:
+    """Gradients of the parts, of all slopes in one tensor, and where gains are given of tumor, w1 and w0."""
+    maps = torch.cat(_weigh(parts, tumor, w1, w0), 1)
+    normalized = (maps.flatten(2) - mean[..., None]) * inverse_std[..., None]
+    gradient, of_slopes = torch.zeros_like(normalized), []
+    for at in range(0, len(slopes), len(parts)):
+        along_parts = zip(_split(normalized, parts), slopes[at:], gradients[at:], strict=False)
+        each = [(n, slope, g.to(n.dtype).flatten(2)) for n, slope, g in along_parts]
+        gradient += torch.cat([torch.where(n > 0, g, g * slope) for n, slope, g in each], 1)
+        of_slopes += [(g * n.clamp(max=0)).sum() for n, _, g in each]
+    inverse_std = inverse_std.masked_fill(inverse_std > MAX_CONSTANT_INVERSE_STD, 0)[..., None]
+    along = (gradient * normalized).mean(-1, keepdim=True)
+    gradient = (gradient - gradient.mean(-1, keepdim=True) - normalized * along) * inverse_std
+    gradients = _split(gradient.view_as(maps), parts)
+    if tumor is None or w1 is None or w0 is None:
+        of_parts = [g.to(x.dtype, copy=True) for g, x in zip(gradients, parts, strict=True)]
+        return [*of_parts, torch.stack(of_slopes).to(slopes[0].dtype)]
+    of_parts, *of_weighing = _weigh_backward(gradients, parts, tumor, w1, w0)
+    return [*of_parts, torch.stack(of_slopes).to(slopes[0].dtype), *of_weighing]
+
+
+def _split(x: Tensor, parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return x.split([part.shape[1] for part in parts], 1)
+
+
+def _weigh(parts: Sequence[Tensor], tumor: Tensor | None, w1: Tensor | None, w0: Tensor | None) -> tuple[Tensor, ...]:
+    exact = tuple(part.to(exact_dtype(part)) for part in parts)
+    if tumor is None or w1 is None or w0 is None:
+        return exact
+    return tuple(part * factor for part, factor in zip(exact, _factors(parts, tumor, w1, w0), strict=True))
+
+
+def _factors(parts: Sequence[Tensor], tumor: Tensor, w1: Tensor, w0: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    shape = (*w1.shape, *[1] * (tumor.ndim - 2))
+    (ct_w1, pet_w1, up_w1), (ct_w0, pet_w0, up_w0) = (_split(w.view(shape), parts) for w in (w1, w0))
+    tumor = tumor.to(w1.dtype)
+    return 1 - ct_w0 + (ct_w1 + ct_w0) * tumor, 1 - pet_w0 + (pet_w1 + pet_w0) * tumor, 1 + up_w1 - up_w0
+
+
+def _weigh_backward(
+    gradients: Sequence[Tensor], parts: Sequence[Tensor], tumor: Tensor, w1: Tensor, w0: Tensor
+) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+    ct, pet, up = (part.to(g.dtype) * g for part, g in zip(parts, gradients, strict=True))
+    streams, p = torch.cat([ct, pet], 1), tumor.to(ct.dtype)
+    both = (w1 + w0)[:, : streams.shape[1]].view(*streams.shape[:2], *[1] * (streams.ndim - 2))
+    of_up = up.flatten(2).sum(-1)
+    factors = _factors(parts, tumor, w1, w0)
+    return (
+        [(g * factor).to(x.dtype) for g, factor, x in zip(gradients, factors, parts, strict=True)],
+        (streams * both).sum(1, keepdim=True).to(tumor.dtype),
+        torch.cat([(streams * p).flatten(2).sum(-1), of_up], 1).to(w1.dtype),
+        torch.cat([(streams * (p - 1)).flatten(2).sum(-1), -of_up], 1).to(w0.dtype),
+    )
+
+
+def means_by_share(maps: Sequence[Tensor], share: Tensor) -> Tensor:
+    """Maps (b, c_i, *), share (b or 1, 1, *) -> (b, c, 2): means of all maps times the share, and times 1 - share."""
+    x = torch.cat([each.to(exact_dtype(each)) for each in maps], 1)
+    return torch.stack([(x * share).flatten(2).mean(-1), (x * (1 - share.to(x.dtype))).flatten(2).mean(-1)], -1)
+
+
+def means_by_share_backward(
+    gradients: Sequence[Tensor], means_gradient: Tensor, maps: Sequence[Tensor], share: Tensor
+) -> list[Tensor]:
+    """Gradients of the maps, to which other gradients of theirs are added, and of the share (b, 1, *)."""
+    shape = (*means_gradient.shape[:2], *[1] * (share.ndim - 2))
+    inside, outside = ((each / share[0].numel()).view(shape) for each in means_gradient.unbind(-1))
+    x, exact = torch.cat([each.to(inside.dtype) for each in maps], 1), share.to(inside.dtype)
+    of_x = torch.cat(list(gradients), 1) + outside + (inside - outside) * exact
+    of_share = (x * (inside - outside)).sum(1, keepdim=True)
+    return [*(each.to(maps[0].dtype, copy=True) for each in _split(of_x, maps)), of_share.to(share.dtype)]
+
+
+def _fake_norm_prelu_backward(
+    gradients: Sequence[Tensor],
+    parts: Sequence[Tensor],
+    tumor: Tensor | None,
+    w1: Tensor | None,
+    w0: Tensor | None,
+    slopes: Sequence[Tensor],
+    mean: Tensor,
+    inverse_std: Tensor,
+) -> list[Tensor]:
+    weighing = [each for each in (tumor, w1, w0) if each is not None]
+    of_parts, of_weighing = ([_dense_like(each) for each in tensors] for tensors in (parts, weighing))
+    return [*of_parts, slopes[0].new_empty(len(slopes)), *of_weighing]
+
+
+def _fake_means_by_share(maps: Sequence[Tensor], share: Tensor) -> Tensor:
+    channels = sum(each.shape[1] for each in maps)
+    return maps[0].new_empty(len(maps[0]), channels, 2, dtype=exact_dtype(maps[0]))
+
+
+def _fake_means_by_share_backward(
+    gradients: Sequence[Tensor], means_gradient: Tensor, maps: Sequence[Tensor], share: Tensor
+) -> list[Tensor]:
+    return [*map(_dense_like, maps), share.new_empty(len(maps[0]), *share.shape[1:])]
+
+
+def _dense_like(x: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+def _as_triton(name: str) -> Callable[..., Any]:
+    def run(*arguments: Any) -> Any:
+        from h2aseg_nnunet.network.kernels import triton_kernels
+
+        return getattr(triton_kernels, name)(*arguments)
+
+    return run
+
+
+for _formula, _fake in (
+    (norm_prelu, lambda *_: None),
+    (norm_prelu_backward, _fake_norm_prelu_backward),
+    (means_by_share, _fake_means_by_share),
+    (means_by_share_backward, _fake_means_by_share_backward),
+):
+    library.impl(_formula.__name__, _formula, "CPU")
+    library.impl(_formula.__name__, _as_triton(_formula.__name__), "CUDA")
+    torch.library.register_fake(f"h2aseg::{_formula.__name__}", _fake, lib=library)
