@@ -165,7 +165,7 @@ def affines(draw):
     return affine
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sform=affines(),
     qform=st.sampled_from([None, None, moved(5)]) | affines(),
