@@ -59,3 +59,10 @@ def test_another_json_file_is_no_check(tmp_path):
     for text in ('{"folder": ".", "cases": {}}', "[]", "{"):
         (tmp_path / "other.json").write_text(text)
         assert not is_check(tmp_path / "other.json")
+
+
+def test_the_command_is_a_function_of_python_too(dataset):
+    from h2aseg_nnunet.petct.check import Outcome, check_inputs, check_raw_dataset
+
+    assert check_raw_dataset("701", num_processes=1) == Outcome(dataset.root, 2, [])
+    assert check_inputs(dataset.root / "imagesTr", num_processes=1).exit_code == 0
