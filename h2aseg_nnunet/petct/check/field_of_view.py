@@ -16,7 +16,7 @@ NOTE_SHARE = 0.01
 
 
 def unmeasured(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Voxels whose neighbours along every axis have exactly the same value: padding. Measured values carry noise."""
+    """Voxels whose neighbors along every axis have exactly the same value: padding. Measured values carry noise."""
     equal = np.ones(values.shape, bool)
     for axis in range(values.ndim):
         same = np.diff(values, axis=axis) == 0

@@ -18,11 +18,11 @@ from h2aseg_nnunet.petct.check.field_of_view import unmeasured
 from h2aseg_nnunet.petct.check.findings import Finding
 from h2aseg_nnunet.petct.check.values import is_soft_tissue
 
-AIR_HU = -900.0  # lung, where breathing displaces tumours in healthy scans, is denser
+AIR_HU = -900.0  # lung, where breathing displaces tumors in healthy scans, is denser
 OUTSIDE_MM = 6.0
 """Scanners blur with 5 to 8 mm full width at half maximum, older ones with 10: so far outside a hot surface at most a
 tenth of its uptake is seen."""
-HOT_SUV = 3.0  # above all but organs and tumours, and above noise
+HOT_SUV = 3.0  # above all but organs and tumors, and above noise
 LEAST_OF_PEAK = 0.25  # of the highest uptake around; blur alone leaves a tenth
 PEAK_MM = 18.0
 LEAST_HOT_ML = 0.5  # about the smallest volume that PET resolves: a sphere of one 10 mm width at half maximum
@@ -31,7 +31,7 @@ OUTLINE_MM = 8.0  # spacing on which outlines are compared
 LARGEST_SHIFT_MM = 40.0
 LEAST_SHIFT_MM = 10.0  # less is breathing, heartbeat and resampling
 LEAST_GAIN = 0.12
-"""Of the outlines' correlation. A crop of well-aligned limbs gains up to 0.07 by sliding along the limb; a shift of
+"""Gain in the outlines' correlation. A crop of well-aligned limbs gains up to 0.07 by sliding along it; a shift of
 25 mm across a body or limb costs 0.1 to 0.4."""
 LEAST_CORRELATION = 0.5
 """Aligned outlines correlate by 0.8 or more, an image with itself mirrored by down to 0."""
@@ -56,7 +56,7 @@ def _uptake_in_air(pair: Pair, body: NDArray[np.bool_], ct_file: str, pet_file: 
     """Hot tissue outside the CT's body, further than the scanner's blur reaches."""
     hot_air = (pair.pet >= HOT_SUV) & (pair.ct < AIR_HU) & ~body
     if hot_air.sum() * pair.voxel_ml < LEAST_HOT_ML:
-        return []  # spares the neighbourhoods and distances of most images
+        return []  # spares the neighborhoods and distances of most images
     width = 2 * np.rint(PEAK_MM / pair.spacing_mm).astype(int) + 1
     peak = ndimage.maximum_filter(pair.pet, size=tuple(width.tolist()))
     displaced = hot_air & (pair.pet >= LEAST_OF_PEAK * peak) & (depth_mm(~body, pair.spacing_mm) >= OUTSIDE_MM)

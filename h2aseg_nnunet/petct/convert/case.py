@@ -17,8 +17,8 @@ from h2aseg_nnunet.petct.convert.raw_dataset import FILE_ENDING, RawFolder
 from h2aseg_nnunet.petct.convert.record import Record, fingerprint, mark_of
 from h2aseg_nnunet.petct.files import replacing
 from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, crop_to_covered, require_same_grid
+from h2aseg_nnunet.petct.images.itk import header_grid
 from h2aseg_nnunet.petct.images.masks import Declared, read_mask
-from h2aseg_nnunet.petct.images.nifti import header_grid
 from h2aseg_nnunet.petct.images.reading import read_image
 
 Images = dict[str, SimpleITK.Image]

@@ -152,7 +152,7 @@ def with_grid(image: SimpleITK.Image, grid: Grid) -> SimpleITK.Image:
 def resample(image: SimpleITK.Image, grid: Grid, linear: bool) -> SimpleITK.Image:
     """The image on another grid by physical position, 0 outside its field of view.
 
-    Linear interpolation gives single precision, nearest neighbour keeps the voxel type.
+    Linear interpolation gives single precision, nearest neighbor keeps the voxel type.
     """
     interpolator = SimpleITK.sitkLinear if linear else SimpleITK.sitkNearestNeighbor
     voxel_type = SimpleITK.sitkFloat32 if linear else image.GetPixelID()

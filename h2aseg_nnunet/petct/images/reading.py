@@ -9,7 +9,9 @@ from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.containers import require_whole
 from h2aseg_nnunet.petct.images.errors import NotFiniteError, PositionError
 from h2aseg_nnunet.petct.images.grids import Grid
-from h2aseg_nnunet.petct.images.nifti import NIFTI, itk_reason, not_finite_words, read_nifti, require_right_angles
+from h2aseg_nnunet.petct.images.itk import itk_reason
+from h2aseg_nnunet.petct.images.nifti import NIFTI, not_finite_words, read_nifti
+from h2aseg_nnunet.petct.images.nifti_position import require_right_angles
 
 __all__ = ["IMAGE_ENDINGS", "NotFiniteError", "PositionError", "ending_of", "read_image"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.files import read_own_json
-from h2aseg_nnunet.petct.images.nifti import header_grid
+from h2aseg_nnunet.petct.images.itk import header_grid
 from h2aseg_nnunet.petct.images.reading import ending_of
 from h2aseg_nnunet.petct.nnunet.folders import find_raw_dataset
 
