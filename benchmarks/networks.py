@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
-from torch import nn
+from torch import Tensor, nn
 
-from benchmarks.literal_h2aseg import LiteralH2ASeg
+from h2aseg_nnunet.network import kernels
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 
 PATCH = (128, 128, 64)
@@ -67,11 +68,27 @@ def h2aseg(
     )
 
 
+class ByFormula(nn.Module):
+    """A network that is computed by its plain formulas, without any kernel."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        with kernels.plain():
+            return self.network(x)
+
+
+def h2aseg_by_formula(**options: Any) -> nn.Module:
+    return ByFormula(h2aseg(**options))
+
+
 NETWORKS = {
     "H2ASeg, dropout 0.5": partial(h2aseg, dropout=0.5),
     "H2ASeg": h2aseg,
-    "literal H2ASeg, dropout 0.5": partial(LiteralH2ASeg, dropout=0.5),
-    "literal H2ASeg": partial(LiteralH2ASeg, dropout=0.0),
+    "H2ASeg by formula, dropout 0.5": partial(h2aseg_by_formula, dropout=0.5),
+    "H2ASeg by formula": h2aseg_by_formula,
     "plain-16": partial(plain, DEFAULT_NARROW),
     "plain-32": partial(plain, DEFAULT),
     "ResEnc M": partial(residual_encoder, DEFAULT),

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from benchmarks.networks import REFERENCE
 from h2aseg_nnunet.petct.files import replacing
 
-COLOURS = {"H2ASeg": "tab:blue", "literal": "tab:gray", "plain": "tab:orange", "ResEnc": "tab:green"}
+COLORS = {"H2ASeg by": "tab:gray", "H2ASeg": "tab:blue", "plain": "tab:orange", "ResEnc": "tab:green"}
 
 
 def main() -> None:
@@ -47,8 +47,8 @@ def _measured(part: dict) -> dict:
 
 def _bars(axes: Axes, values: dict[str, float]) -> None:
     names = list(values)
-    colours = [next(colour for start, colour in COLOURS.items() if name.startswith(start)) for name in names]
-    bars = axes.barh(range(len(names)), list(values.values()), color=colours)
+    colors = [next(color for start, color in COLORS.items() if name.startswith(start)) for name in names]
+    bars = axes.barh(range(len(names)), list(values.values()), color=colors)
     axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
@@ -60,10 +60,10 @@ def _growth(axes: Axes, patch: dict) -> None:
     """Peak memory of a training step over voxels; a straight line of slope 1 is proportional."""
     for name, series in patch.items():
         points = series["points"]
-        colour = next(colour for start, colour in COLOURS.items() if name.startswith(start))
+        color = next(color for start, color in COLORS.items() if name.startswith(start))
         label = f"{name}, exponent {series['growth']['peak_bytes']:.2f}"
         voxels, peaks = ([point[key] for point in points] for key in ("voxels", "peak_bytes"))
-        axes.loglog(voxels, [peak / 1e9 for peak in peaks], "o-", color=colour, label=label)
+        axes.loglog(voxels, [peak / 1e9 for peak in peaks], "o-", color=color, label=label)
     axes.set_title("peak of a training step, GB")
     axes.set_xlabel("voxels of the patch")
     axes.legend(frameon=False)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from benchmarks.floor import machine_ceilings, measure_floor
 from benchmarks.gpu import measure_gpu
@@ -32,9 +33,12 @@ from benchmarks.measure import (
 from benchmarks.networks import NETWORKS, PATCH, h2aseg
 from benchmarks.scaling import measure_scaling
 from benchmarks.table import tables
+from benchmarks.traffic import PLANS, count_trainers
 from h2aseg_nnunet.petct.files import replacing
 from h2aseg_nnunet.planning.memory import training_step_bytes
+from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg, nnUNetTrainerH2ASeg_L
 
+TRAFFIC_TRAINERS = (nnUNetTrainer, nnUNetTrainerH2ASeg, nnUNetTrainerH2ASeg_L)
 QUICK_PATCH = (64, 64, 32)
 MODULE_DEPTH = 3  # encoder.stages.0
 
@@ -62,7 +66,9 @@ def _options() -> argparse.Namespace:
         "-o", dest="output", type=Path, default=Path("benchmark.json"), help="results, JSON (default: %(default)s)"
     )
     parser.add_argument("--only", nargs="+", choices=parts_of(PATCH, 1, True), help="parts to measure (default: all)")
-    parser.add_argument("--rounds", type=int, default=5, help="of every timing; medians count (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="rounds of a timing; medians count (default: %(default)s)"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads (default: PyTorch's)")
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the benchmark itself")
     return parser.parse_args()
@@ -92,6 +98,9 @@ def parts_of(patch: tuple[int, ...], rounds: int, quick: bool) -> dict[str, Call
         "step": lambda: time_networks(trained, shape, rounds, train=True),
         "floor": lambda: floor_of(partial(h2aseg, patch_size=patch, deep_supervision=True), shape),
         "scaling": lambda: measure_scaling(rounds, quick),
+        "traffic": lambda: {
+            plan: count_trainers(plan, TRAFFIC_TRAINERS) for plan in (list(PLANS)[:1] if quick else PLANS)
+        },
         "gpu": lambda: measure_gpu(rounds, quick=False),
     }
 

@@ -15,6 +15,7 @@ def tables(results: dict) -> str:
         modules(results, "flop", "Forward GFLOP by module", 1e9),
         *floors(results.get("floor", {})),
         *growths(results.get("scaling", {})),
+        *traffic(results.get("traffic", {})),
         *gpu(results.get("gpu", {})),
     ]
     return "\n\n".join(table for table in made if table)
@@ -94,6 +95,25 @@ def growths(scaling: dict) -> Iterable[str]:
             yield f"Growth exponent over voxels, larger {axis}\n\n" + markdown(
                 ["network", "forward", "step", "saved", "peak", "FLOP"], rows
             )
+
+
+def traffic(results: dict) -> Iterable[str]:
+    """Kernels and bytes of each trainer, and as multiples of the first, nnU-Net's."""
+    for plan, trainers in results.items():
+        if plan == "environment":
+            continue
+        stock, *_ = trainers.values()
+        rows = [
+            [
+                name,
+                *(f"{costs[key]:,} ({costs[key] / stock[key]:.2f} x)" for key in ("forward kernels", "kernels")),
+                *(f"{costs[key] / GB:.1f} ({costs[key] / stock[key]:.2f} x)" for key in ("forward bytes", "bytes")),
+            ]
+            for name, costs in trainers.items()
+        ]
+        yield f"A training step on a GPU in eager mode, counted, plan: {plan}\n\n" + markdown(
+            ["trainer", "forward kernels", "kernels", "forward GB", "GB"], rows
+        )
 
 
 def gpu(results: dict) -> Iterable[str]:

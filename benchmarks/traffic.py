@@ -1,9 +1,9 @@
 """What a training step costs a GPU in eager mode, counted without one: kernels launched and bytes moved.
 
 3D networks of few channels are bound by memory: the ratio of the bytes of two networks is about that of their times.
-Every operation of PyTorch that computes counts as one kernel, which reads its inputs and writes its outputs once. Of the
-project's own operations (network/kernels/ops.py) every launch and every pass over a map counts, statistics included.
-Nothing is allocated. Half precision by autocast, as nnU-Net trains.
+Every operation of PyTorch that computes counts as one kernel, which reads its inputs and writes its outputs once. Of
+the project's own operations (network/kernels/ops.py) every launch and every pass over a map counts, statistics
+included. Nothing is allocated. Half precision by autocast, as nnU-Net trains.
 """
 
 import contextlib

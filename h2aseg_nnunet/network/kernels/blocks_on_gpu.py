@@ -194,7 +194,7 @@ class Blocks(torch.autograd.Function):
             sixes = [_join(six) for six in sixes]
         norm = _Norm.of(parts, _per_part(slopes[: 2 * n], n, num_parts), weighing)
         room = _Room(norm, sixes, ctx.joins)
-        norm.activate(room.outs)
+        room.activate(norm)
         mains = [_convolve(x, six[0], six[3], geometry[0]) for x, six in zip(room.activated, sixes, strict=True)]
         room.activated.clear()
         for main, mask in zip(mains, masks, strict=True):
@@ -220,7 +220,7 @@ class Blocks(torch.autograd.Function):
         norm = _Norm(parts, weighing, _per_part(slopes[: 2 * n], n, ctx.num_parts), *statistics[:2])
         norm2 = _Norm(mains, NO_WEIGHING, slopes[2 * n :], *statistics[2:])
         room = _Room(norm, sixes, ctx.joins)
-        norm.activate(room.outs, again=True)
+        room.activate(norm, again=True)
         activated2 = room.ahead(mains)
         norm2.activate(activated2, again=True)
         of_sixes: list[list[Tensor | None]] = []
@@ -251,6 +251,7 @@ class Blocks(torch.autograd.Function):
             of_activated.append(of_x)
         room.activated.clear()
         of_parts, of_slopes, of_weighing = norm.backward([*_slices(norm, of_activated), *_slices(norm, of_skips)])
+        del of_activated, of_skips, of_skip, of_x, of_main, of_mains
         if n == 1 and ctx.num_parts > 1:
             of_slopes = of_slopes.view(2, -1).sum(1)
         flat = [each for six in of_sixes for each in six]
@@ -285,17 +286,19 @@ class _Room:
     Attributes:
         activated: What conv1 reads, for each block.
         joined: What conv_skip reads, for each block; with room for what conv2 reads ahead of it where they are one.
-        outs: Every part's place in `activated`, then in `joined`.
     """
 
     def __init__(self, norm: _Norm, sixes: Sequence[Sequence[Tensor | None]], joins: bool):
         x, self.joins = norm.parts[0], joins
         channels = [six[0].shape[1] for six in sixes]
-        ahead = [len(six[0]) if joins else 0 for six in sixes]
+        ahead = self._ahead = [len(six[0]) if joins else 0 for six in sixes]
         self.activated = [x.new_empty(len(x), c, *x.shape[2:]) for c in channels]
         self.joined = [x.new_empty(len(x), a + c, *x.shape[2:]) for a, c in zip(ahead, channels, strict=True)]
-        skips = [joined[:, a:] for joined, a in zip(self.joined, ahead, strict=True)]
-        self.outs = [*_slices(norm, self.activated), *_slices(norm, skips)]
+
+    def activate(self, norm: _Norm, again: bool = False) -> None:
+        """Write what conv1 and conv_skip read."""
+        skips = [joined[:, a:] for joined, a in zip(self.joined, self._ahead, strict=True)]
+        norm.activate([*_slices(norm, self.activated), *_slices(norm, skips)], again)
 
     def ahead(self, mains: Sequence[Tensor]) -> list[Tensor]:
         """Memory for what conv2 reads."""
