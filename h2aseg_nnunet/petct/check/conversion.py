@@ -101,11 +101,11 @@ def _few_values(pet: NDArray, file: str) -> list[Finding]:
     values = np.unique(some)
     if values.size > EIGHT_BITS or np.median(np.diff(values)) < COARSE_STEP * np.percentile(some, 90):
         return []
-    whole = " whole numbers" if np.equal(values, np.rint(values)).all() else " different values"
-    found = (
-        f"only {values.size}{whole}, up to {values[-1]:g}: decimals were lost in integers, or it was stored in 8 bits"
-    )
-    return [Finding("error", "pet-integer", file, found, "thousands of different values", REMEDY)]
+    if np.equal(values, np.rint(values)).all():
+        found = f"only {values.size} whole numbers, up to {values[-1]:g}: decimals were lost in integers or 8 bits"
+        return [Finding("error", "pet-integer", file, found, "thousands of different values", REMEDY)]
+    found = f"only {values.size} different values, up to {values[-1]:g}: stored in 8 bits, or no measured image"
+    return [Finding("warning", "pet-integer", file, found, "thousands of different values", REMEDY)]
 
 
 def _overflow(pet: NDArray, file: str) -> list[Finding]:

@@ -93,6 +93,12 @@ def test_lost_decimals_are_an_error(ct_and_pet, to_integers):
     assert check(ct, to_integers(pet)) == [("error", "pet-integer")]
 
 
+def test_few_values_that_are_no_whole_numbers_are_a_warning(ct_and_pet):
+    ct, pet = ct_and_pet
+
+    assert check(ct, np.where(pet > 2, 8.5, np.where(pet > 0.3, 0.6, 0.1))) == [("warning", "pet-integer")]
+
+
 def test_8_bits_that_are_finer_than_the_noise_are_right(ct_and_pet):
     ct, pet = ct_and_pet
     step = pet.clip(max=3).max() / 255
