@@ -1,5 +1,6 @@
-"""conversion.json: the settings of a conversion and what became of each case, kept after every one of them."""
+"""conversion.json: the settings of a conversion and what became of each case."""
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from h2aseg_nnunet.petct.convert.record import Record, is_as_written
 from h2aseg_nnunet.petct.files import write_json
 
 OTHER_SETTINGS = "repeat the earlier command to go on, choose another -d, or start anew with --overwrite"
+
+LARGEST_SHARE_OF_TIME = 0.05
+"""Share of a conversion that writing its record may take."""
 
 STATE = ("finished", "axes", "splits_sha256", "dataset_json")
 """What the record holds beside settings and cases; that of an earlier version may lack some."""
@@ -27,6 +31,7 @@ class Ledger:
         splits_sha256: Checksum of the folds that were written.
         dataset_json: Mark of dataset.json as it was written.
         records: What became of each case.
+        unsaved: Cases whose record changed since it was written.
     """
 
     folder: RawFolder
@@ -36,6 +41,8 @@ class Ledger:
     splits_sha256: str | None = None
     dataset_json: dict[str, Any] | None = None
     records: dict[str, Record] = field(default_factory=dict)
+    unsaved: list[str] = field(default_factory=list)
+    _next_save: float = 0.0
 
     @classmethod
     def read(cls, folder: RawFolder) -> "Ledger | None":
@@ -53,9 +60,18 @@ class Ledger:
 
     def save(self) -> None:
         """Write conversion.json."""
-        state = {name: value for name, value in vars(self).items() if name not in ("folder", "records")}
+        began = time.monotonic()
+        state = {name: getattr(self, name) for name in ("settings", *STATE)}
         cases = {name: self.records[name].as_json() for name in sorted(self.records)}
         write_json(self.folder.record, state | {"cases": cases})
+        self.unsaved.clear()
+        ended = time.monotonic()
+        self._next_save = ended + (ended - began) / LARGEST_SHARE_OF_TIME
+
+    def save_now_and_then(self) -> None:
+        """Write conversion.json unless it was written a moment ago: with thousands of cases it takes long."""
+        if time.monotonic() >= self._next_save:
+            self.save()
 
     def require_settings(self, settings: dict[str, Any]) -> None:
         """Make sure that the conversion goes on with the settings that it had.

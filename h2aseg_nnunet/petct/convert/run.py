@@ -103,9 +103,8 @@ class _Conversion:
         ledger.finished = False
         if self.options.reorient and ledger.axes is None:
             ledger.axes = most_common_axes(self.plan)
-        with staging_of(ledger) as staging:
+        with staging_of(ledger) as staging:  # which claims the folder
             standing = review(self.plan, ledger)
-            ledger.save()  # claims the folder
             total, todo = len(self.plan.cases), standing.todo
             bar = tqdm(total=total, initial=total - len(todo), desc="Converting", unit="case")
             work = partial(stage_case, task=self._task(ledger, staging))
@@ -134,5 +133,5 @@ def _refuse(ledger: Ledger, case: Case, reason: str) -> str:
     if earlier is not None and earlier.files:
         return reason if earlier.refused else f"{reason} The version converted earlier stays."
     ledger.records[case.name] = Record(case.patient, case.training, case.stratum, reason, fingerprint(case))
-    ledger.save()
+    ledger.save_now_and_then()
     return reason

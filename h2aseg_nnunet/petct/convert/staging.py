@@ -1,15 +1,17 @@
 """A new version of a case is made beside the earlier one, and put into its place when it is whole.
 
 The order makes a kill harmless at any time: the case's files, then its record beside them, then one file after the
-other into its place, then the record of the dataset. Whoever finds a record in the staging folder finishes the rest.
+other into its place, then the record of the dataset, then away with the one in the staging folder. Who finds a record
+there finishes the rest.
 """
 
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.convert.case import Task, convert_case
 from h2aseg_nnunet.petct.convert.ledger import Ledger, exists
 from h2aseg_nnunet.petct.convert.plan import Case
@@ -24,11 +26,14 @@ def staging_of(ledger: Ledger) -> Iterator[RawFolder]:
     staging = ledger.folder.staging
     for journal in sorted(staging.path.glob("*.json")):
         take(ledger, journal.name.removesuffix(".json"), Record.of(read_own_json(journal) or {}))
+    ledger.save()
     remove_tree(staging.path)
     try:
         yield staging
     finally:
-        if not any(staging.path.glob("*.json")):
+        with suppress(UserError):  # a full disk, for which the conversion ends already
+            ledger.save()
+        if not ledger.unsaved:
             remove_tree(staging.path)
 
 
@@ -46,8 +51,11 @@ def take(ledger: Ledger, name: str, record: Record) -> list[Path]:
     if not blocking:
         swap_in(ledger, ledger.folder.staging, name, record)
         ledger.records[name] = record
-        ledger.save()
-    _journal(ledger.folder.staging, name).unlink(missing_ok=True)
+        ledger.unsaved.append(name)
+        unsaved = list(ledger.unsaved)
+        ledger.save_now_and_then()
+        for saved in set(unsaved) - set(ledger.unsaved):
+            _journal(ledger.folder.staging, saved).unlink(missing_ok=True)
     return blocking
 
 

@@ -6,10 +6,12 @@ import signal
 import numpy as np
 import pytest
 
+from h2aseg_nnunet.petct.convert.ledger import Ledger
 from h2aseg_nnunet.petct.convert.raw_dataset import RawFolder
 from h2aseg_nnunet.petct.files import exclusively
 from tests.unit.petct.convert.layouts import (
     CT_GRID,
+    PATIENTS,
     PET_GRID,
     arrange,
     contents,
@@ -141,6 +143,34 @@ def test_a_case_that_was_whole_when_the_run_was_killed_is_put_into_its_place(nnu
 
     assert images_of(contents(nnunet)) == images_of(whole) != images_of(earlier)
     assert not (folder / ".converting").exists()
+
+
+def test_finished_cases_whose_record_was_not_yet_written_are_not_done_again(nnunet, monkeypatch):
+    """With thousands of cases conversion.json is written now and then only; then the process is killed."""
+    command = arrange("hecktor 2022", nnunet / "source", CT_GRID, CT_GRID, PATIENTS)
+    save, saves = Ledger.save, iter(range(1))
+
+    class Killed(BaseException):
+        pass
+
+    def save_once(ledger):
+        if next(saves, None) is None:
+            raise Killed
+        save(ledger)
+
+    with monkeypatch.context() as context:
+        context.setattr(Ledger, "save", save_once)
+        context.setattr(Ledger, "save_now_and_then", lambda ledger: None)
+        with pytest.raises(Killed):
+            convert(*command)
+    assert "one" not in record(nnunet)["cases"]
+    times = {file: file.stat().st_mtime_ns for file in dataset(nnunet).glob("*Tr/*")}
+
+    assert convert(*command) == 0
+
+    assert len(times) == 6
+    assert {file: file.stat().st_mtime_ns for file in times} == times
+    assert sorted(record(nnunet)["cases"]) == sorted(PATIENTS)
 
 
 def test_a_second_conversion_into_the_same_dataset_is_refused_and_the_first_goes_on(nnunet, capsys):
