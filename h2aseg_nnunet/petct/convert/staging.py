@@ -24,8 +24,9 @@ from h2aseg_nnunet.petct.files import read_own_json, write_json
 def staging_of(ledger: Ledger) -> Iterator[RawFolder]:
     """Yield an empty staging folder; first cases that were whole when a run was killed are put into their place."""
     staging = ledger.folder.staging
-    for journal in sorted(staging.path.glob("*.json")):
-        take(ledger, journal.name.removesuffix(".json"), Record.of(read_own_json(journal) or {}))
+    for journal in sorted(staging.path.glob("[!.]*.json")):  # hidden ones are half-written
+        if (content := read_own_json(journal)) is not None:
+            take(ledger, journal.name.removesuffix(".json"), Record.of(content))
     ledger.save()
     remove_tree(staging.path)
     try:

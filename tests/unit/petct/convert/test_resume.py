@@ -138,11 +138,13 @@ def test_a_case_that_was_whole_when_the_run_was_killed_is_put_into_its_place(nnu
     (folder / ".converting").mkdir(exist_ok=True)
     (folder / ".converting" / "one.json").write_text(json.dumps(journal))
     (folder / ".converting" / "half.nii.gz").write_bytes(b"half")
+    (folder / ".converting" / ".two.json").write_text("{}")
 
     assert convert(*command) == 0
 
     assert images_of(contents(nnunet)) == images_of(whole) != images_of(earlier)
     assert not (folder / ".converting").exists()
+    assert record(nnunet)["cases"].keys() == state["cases"].keys()
 
 
 def test_finished_cases_whose_record_was_not_yet_written_are_not_done_again(nnunet, monkeypatch):
