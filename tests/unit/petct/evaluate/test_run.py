@@ -10,9 +10,6 @@ import pytest
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.evaluate import run as evaluate
 from h2aseg_nnunet.petct.evaluate.run import MetricSettings, evaluate_folders
-from tests.locations import TEST_DATA
-
-AUTOPET_REAL = TEST_DATA / "metrics" / "autopet_real"
 
 needs_monai = pytest.mark.skipif(importlib.util.find_spec("monai") is None, reason="MONAI is not installed")
 
@@ -58,22 +55,6 @@ def test_hecktor_reference_values(reference_data, protocol):
 
     expected = json.loads((reference_data / "expected.json").read_text())["hecktor"]
     assert evaluation.aggregate["aggregated_dice"] == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.skipif(not AUTOPET_REAL.is_dir(), reason=f"the real AutoPET case is not at {AUTOPET_REAL}")
-def test_autopet_reference_values_of_a_real_case(reference_data, tmp_path):
-    baselines = ("nnunet_baseline", "datacentric_baseline")
-    for folder in ("references", "predictions"):
-        (tmp_path / folder).mkdir()
-    for baseline in baselines:
-        shutil.copy(AUTOPET_REAL / "ground_truth.nii.gz", tmp_path / "references" / f"{baseline}.nii.gz")
-        shutil.copy(AUTOPET_REAL / f"{baseline}.nii.gz", tmp_path / "predictions")
-
-    evaluation = evaluate_folders(tmp_path / "references", tmp_path / "predictions", MetricSettings("autopet"))
-
-    expected = json.loads((reference_data / "expected.json").read_text())["autopet_real"]
-    for baseline in baselines:
-        assert evaluation.cases[baseline] == pytest.approx(expected[baseline], rel=1e-6)
 
 
 def test_hecktor_counts_a_missing_prediction_as_empty_and_names_it(reference_data, tmp_path):
