@@ -9,7 +9,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from h2aseg_nnunet.errors import UserError, listing
-from h2aseg_nnunet.modalities import PET
+from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.petct.evaluate.metrics import HECKTOR_LABELS
 from h2aseg_nnunet.petct.evaluate.protocols import HECKTOR
 from h2aseg_nnunet.petct.images.grids import require_same_grid
@@ -83,12 +83,33 @@ def pair_files(reference_dir: Path, prediction_dir: Path, pet_dir: Path | None =
             f"No file in {prediction_dir} is named like one in {reference_dir}: there is {min(predictions)}, expected "
             f"was e.g. {min(references)}. Predictions need their references' names."
         )
-    pets = {} if pet_dir is None else images_in(pet_dir)
+    pets = {} if pet_dir is None else _pets_by_case(pet_dir, references)
     cases = [
-        EvaluatedCase(name, references[name], predictions.get(name), pets.get(f"{name}_{PET:04d}") or pets.get(name))
-        for name in sorted(references)
+        EvaluatedCase(name, references[name], predictions.get(name), pets.get(name)) for name in sorted(references)
     ]
     return Pairing(cases, sorted(predictions.keys() - references.keys()))
+
+
+def _pets_by_case(folder: Path, cases: Iterable[str]) -> dict[str, Path]:
+    """Find PETs by one way of naming for the whole folder: `p_0001` may be the PET of case p, or a case of its own.
+
+    Files of channel 0000 tell nnU-Net's way. Without them the way that finds every case counts.
+
+    Raises:
+        UserError: If both ways find every case, by different files.
+    """
+    images = images_in(folder)
+    as_channel = {name: images[file] for name in cases if (file := f"{name}_{PET:04d}") in images}
+    as_case = {name: images[name] for name in cases if name in images}
+    if any(name.endswith(f"_{CT:04d}") for name in images):
+        return as_channel
+    if as_channel and as_channel.keys() == as_case.keys():
+        name = min(as_case)
+        raise UserError(
+            f"{folder} holds {as_case[name].name} and {as_channel[name].name}, and either may be the PET of {name}: "
+            "keep one way of naming in the folder."
+        )
+    return max(as_case, as_channel, key=len)
 
 
 def require_pets(cases: Iterable[EvaluatedCase], pet_dir: Path) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from h2aseg_nnunet.errors import listing
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.evaluate.cases import EvaluatedCase, pair_files, read_case, require_pets
 from h2aseg_nnunet.petct.images.masks import Declared, Labels, MaskValues
 from h2aseg_nnunet.petct.nnunet.cases import images_in
@@ -236,6 +237,31 @@ def test_pet_may_be_named_like_the_case(tmp_path):
     (case,) = pair_files(references, references, touch(tmp_path / "suv", "a.mha")).cases
 
     assert case.pet.name == "a.mha"
+
+
+def test_in_a_flat_folder_a_case_does_not_take_the_pet_of_another(tmp_path):
+    references = touch(tmp_path / "labels", "p.nii.gz", "p_0001.nii.gz")
+    suv = touch(tmp_path / "suv", "p.nii.gz", "p_0001.nii.gz")
+
+    pets = {case.name: case.pet.name for case in pair_files(references, references, suv).cases}
+
+    assert pets == {"p": "p.nii.gz", "p_0001": "p_0001.nii.gz"}
+
+
+def test_among_nnunets_images_a_case_without_pet_does_not_take_that_of_another(tmp_path):
+    references = touch(tmp_path / "labels", "p.nii.gz", "p_0001.nii.gz")
+    images = touch(tmp_path / "imagesTs", "p_0000.nii.gz", "p_0001.nii.gz", "p_0001_0000.nii.gz")
+
+    pets = {case.name: case.pet and case.pet.name for case in pair_files(references, references, images).cases}
+
+    assert pets == {"p": "p_0001.nii.gz", "p_0001": None}
+
+
+def test_where_two_files_may_be_a_pet_neither_is_taken(tmp_path):
+    references = touch(tmp_path / "labels", "p.nii.gz")
+
+    with pytest.raises(UserError, match=r"p\.nii\.gz and p_0001\.nii\.gz, and either may be the PET of p"):
+        pair_files(references, references, touch(tmp_path / "suv", "p.nii.gz", "p_0001.nii.gz"))
 
 
 def test_a_missing_pet_is_named(tmp_path):
