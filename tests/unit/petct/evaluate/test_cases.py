@@ -3,8 +3,7 @@ import gzip
 import numpy as np
 import pytest
 
-from h2aseg_nnunet.errors import listing
-from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.evaluate.cases import EvaluatedCase, pair_files, read_case, require_pets
 from h2aseg_nnunet.petct.images.masks import Declared, Labels, MaskValues
 from h2aseg_nnunet.petct.nnunet.cases import images_in
