@@ -12,11 +12,11 @@ from tqdm import tqdm
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.convert.plan import Case, Plan
 from h2aseg_nnunet.petct.dicom.choose import choose_pair
+from h2aseg_nnunet.petct.dicom.inputs import Input, find_inputs
 from h2aseg_nnunet.petct.dicom.labels import LabelObject, find_label_objects, read_label
+from h2aseg_nnunet.petct.dicom.prepare import How, prepare
 from h2aseg_nnunet.petct.files import read_own_json, replacing, write_json
 from h2aseg_nnunet.petct.parallel import in_parallel
-from h2aseg_nnunet.petct.segment.inputs import Input, find_inputs
-from h2aseg_nnunet.petct.segment.prepare import How, prepare
 
 LAYOUT = "DICOM studies"
 

@@ -1,4 +1,4 @@
-"""DICOM studies of PET/CT: CT in HU and PET in SUV out of a scanner's export, masks as DICOM objects and back."""
+"""From a scanner's export to images for a network, and from masks to DICOM objects; tables and nnU-Net images as well."""
 
 from importlib.util import find_spec
 

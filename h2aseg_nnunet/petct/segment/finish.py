@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from h2aseg_nnunet import __version__
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import PET
+from h2aseg_nnunet.petct.dicom.prepare import Prepared, onto_own_grid
 from h2aseg_nnunet.petct.files import read_own_json, replacing, write_json
 from h2aseg_nnunet.petct.images.grids import Grid, with_grid
 from h2aseg_nnunet.petct.images.orientation import to_patient_axes
@@ -20,7 +21,6 @@ from h2aseg_nnunet.petct.nnunet.exports import Logits, export, tumor_probability
 from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.plots import figure, save
 from h2aseg_nnunet.petct.segment.lesion_table import measure_lesions, write_lesions
-from h2aseg_nnunet.petct.segment.prepare import Prepared, onto_own_grid
 
 NOTE = "For research, not for diagnosis."
 RECORD = "case.json"

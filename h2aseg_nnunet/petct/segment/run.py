@@ -14,6 +14,8 @@ from tqdm import tqdm
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.check.case import check_case
 from h2aseg_nnunet.petct.check.files import Case
+from h2aseg_nnunet.petct.dicom.inputs import Input, find_inputs
+from h2aseg_nnunet.petct.dicom.prepare import How, Prepared, prepare
 from h2aseg_nnunet.petct.files import OutputFolder, exclusively, write_json, write_text
 from h2aseg_nnunet.petct.nnunet.cases import ImageFiles
 from h2aseg_nnunet.petct.nnunet.dataset_json import Dataset, parse, read_dataset_json
@@ -22,8 +24,6 @@ from h2aseg_nnunet.petct.nnunet.models import find_folds, load_predictor
 from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.parallel import in_parallel
 from h2aseg_nnunet.petct.segment.finish import NOTE, Outcome, Outputs, Predicted, attempt, finish, finished
-from h2aseg_nnunet.petct.segment.inputs import Input, find_inputs
-from h2aseg_nnunet.petct.segment.prepare import How, Prepared, prepare
 from h2aseg_nnunet.petct.tables import write_csv
 
 MARK = "segment.json"

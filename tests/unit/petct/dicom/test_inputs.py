@@ -3,7 +3,7 @@ from datetime import datetime
 import pytest
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.segment.inputs import find_inputs
+from h2aseg_nnunet.petct.dicom.inputs import find_inputs
 from tests.unit.petct.dicom.exports import Export
 
 

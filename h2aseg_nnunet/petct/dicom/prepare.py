@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import SimpleITK
 
 from h2aseg_nnunet.modalities import CT, PET
+from h2aseg_nnunet.petct.dicom.inputs import Input
 from h2aseg_nnunet.petct.dicom.series import Series
 from h2aseg_nnunet.petct.dicom.study import read_study
 from h2aseg_nnunet.petct.files import replacing
 from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, crop_to_covered, resample
 from h2aseg_nnunet.petct.images.reading import read_image
-from h2aseg_nnunet.petct.segment.inputs import Input
 
 FILE_ENDING = ".nii.gz"
 AXIAL = "IS"

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from h2aseg_nnunet.petct.dicom.inputs import Input
+from h2aseg_nnunet.petct.dicom.prepare import How, onto_own_grid, prepare
 from h2aseg_nnunet.petct.images.grids import Grid
-from h2aseg_nnunet.petct.segment.inputs import Input
-from h2aseg_nnunet.petct.segment.prepare import How, onto_own_grid, prepare
 
 
 def write(file, array, spacing_mm, origin_mm=(0.0, 0.0, 0.0), direction=None):
