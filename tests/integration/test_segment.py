@@ -78,7 +78,7 @@ def test_a_folder_of_studies_gives_masks_tables_and_dicom_and_names_what_is_refu
     assert "not corrected for attenuation" in status["D_20240301"]["message"]
     case = tmp_path / "out" / "cases" / "A_20240301"
     names = {"mask.nii.gz", "seg.dcm", "rtstruct.dcm", "lesions.csv", "preview.png", "case.json"}
-    assert {file.name for file in case.iterdir()} == names
+    assert {file.name for file in case.iterdir() if not file.name.startswith(".")} == names
     assert not list((tmp_path / "out" / "cases").glob("C*")) + list((tmp_path / "out" / "cases").glob(".*"))
     record = json.loads((case / "case.json").read_text())
     assert record["source"]["suv"]["decay_correction"] == "ADMIN"
