@@ -70,7 +70,7 @@ def stated_position(header: Nifti1Header, shape: Index) -> Grid:
         if not _agree(grid, other):
             mm = distance_apart(grid, other).mm
             raise PositionError(
-                f"has a {name} and {other_name} that place voxels up to {mm:.3g} mm apart. {WRITE_POSITION}"
+                f"has an {name} and {other_name} that place voxels up to {mm:.3g} mm apart. {WRITE_POSITION}"
             )
     return grid
 
