@@ -21,6 +21,8 @@ FOREIGN = {
     **{name: b'{"title": "thesis"}' for name in ("compare.json", "case/explanation.json", "cases/case.json")},
     **{name: b'{"labels": {"background": 0}}' for name in ("dataset.json", "conversion.json", "plans.json")},
     **{name: b"a,b\n1,2\n" for name in ("cases.csv", "robustness.csv", "compare.csv", "lesions.csv", "summary.csv")},
+    "cohort.csv": b"case,ct,pet,label\na,b,c,d\n",
+    "measured_elsewhere.csv": b"case,dice\na,0.5\n",
     **{name: b"# Notes\n" for name in ("README.md", "robustness.md", "compare.md", "notes.txt", "case/notes.txt")},
     **{name: b"\x89PNG" for name in ("compare.png", "robustness.png", "case/tamw.png", "demo.png", "case.svg")},
     **{name: b"\x1f\x8b" for name in ("case.nii.gz", "case/mask.nii.gz", "predictions/both/case.nii.gz")},
@@ -133,6 +135,22 @@ def test_every_output_refuses_foreign_files_and_folders(commands, foreign, capsy
         if not (command == "compare" and target.is_file()):  # refused for want of runs to compare
             assert str(target) in error, f"not refused for the output: {error}"
         assert everything_in(foreign) == before
+
+
+FILES = (("check", "--json"), ("evaluate", "-o"), ("evaluate", "--csv"))
+
+
+@pytest.mark.parametrize(("command", "option"), FILES)
+def test_an_output_of_another_command_is_foreign(commands, tmp_path, capsys, command, option):
+    target = own_output(command, option, tmp_path)
+    run(command, *commands[command], option, target)
+    before = target.read_bytes()
+
+    for other in FILES:
+        if other != (command, option):
+            assert run(other[0], *commands[other[0]], other[1], target) == 1
+            assert str(target) in capsys.readouterr().err
+            assert target.read_bytes() == before
 
 
 @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
