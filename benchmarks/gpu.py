@@ -1,10 +1,16 @@
-"""The part that needs a GPU: nnU-Net's own trainers on its default plan, sliding windows, and planned memory."""
+"""The part that needs a GPU: nnU-Net's own trainers on its default plan, sliding windows, and planned memory.
 
+`python -m benchmarks.gpu -o gpu.json` writes every result as soon as it is there; gpu_check.sh calls it.
+"""
+
+import argparse
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -15,45 +21,88 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
 from benchmarks.measure import summarize, time_side_by_side
+from h2aseg_nnunet.petct.files import write_json
 from h2aseg_nnunet.planning.planner import GB, H2ASegPlanner
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg, nnUNetTrainerH2ASeg_L
 
 DATASET_ID = 999
 DATASET = f"Dataset{DATASET_ID}_Benchmark"
+RESENC_M = "ResEnc M"
 TRAINERS = {trainer.__name__: trainer for trainer in (nnUNetTrainer, nnUNetTrainerH2ASeg, nnUNetTrainerH2ASeg_L)}
+TRAINERS[RESENC_M] = nnUNetTrainer
+PARTS = ("steps", "predictions", "planned")
 VOLUME = (326, 400, 400)
 SPACING_MM = (3.0, 2.036, 2.036)  # of AutoPET
 TARGETS_GB = (8, 11, 16, 24)
 WARM_UP = 5
 
 
-def measure_gpu(rounds: int, quick: bool, device: str = "cuda") -> dict:
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.splitlines()[0])
+    parser.add_argument("-o", dest="output", type=Path, default=Path("gpu.json"), help="results (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to measure (default: all)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of every timing (default: %(default)s)")
+    parser.add_argument(
+        "--quick", action="store_true", help="a small plan on a CPU, to try the script: figures mean nothing"
+    )
+    options = parser.parse_args()
+    results = json.loads(options.output.read_text()) if options.output.exists() else {}
+
+    def keep(place: Sequence[str], value: dict) -> None:
+        *path, last = place
+        inner = results
+        for key in path:
+            inner = inner.setdefault(key, {})
+        inner[last] = inner.get(last, {}) | value
+        write_json(options.output, results)
+        print(" / ".join(place), json.dumps(value), flush=True)
+
+    device = "cpu" if options.quick else "cuda"
+    measure_gpu(options.rounds, options.quick, device, options.only, keep)
+
+
+def measure_gpu(
+    rounds: int,
+    quick: bool,
+    device: str = "cuda",
+    parts: Sequence[str] = PARTS,
+    keep: Callable[[Sequence[str], dict], None] = lambda place, value: None,
+) -> dict:
     """Training step, memory and inference of stock and H2ASeg trainers; then plans against their targets.
 
     On a CPU, with `quick`, it runs the same code on a small plan, to try it: the figures mean nothing.
+
+    Args:
+        rounds: Rounds of every timing.
+        quick: Whether to run on a small plan.
+        device: "cuda" or "cpu".
+        parts: Which of PARTS to measure.
+        keep: Called with the place of each result among all, and the result, as soon as it is there.
     """
+    results: dict = {"device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
+
+    def found(place: Sequence[str], value: dict) -> None:
+        inner = results
+        for key in place[:-1]:
+            inner = inner.setdefault(key, {})
+        inner[place[-1]] = inner.get(place[-1], {}) | value
+        keep(place, value)
+
+    keep(["environment"], {"device": results["device"], "torch": torch.__version__})
     volume = (48, 40, 40) if quick else VOLUME
     with workspace(volume) as make_plans:
-        plans = {
-            "default": make_plans(ExperimentPlanner, 0.1 if quick else 8),
-            **{f"{gb} GB": make_plans(H2ASegPlanner, gb) for gb in ((0.2,) if quick else TARGETS_GB)},
-        }
+        default = make_plans(ExperimentPlanner, 0.1 if quick else 8)
         if not quick:
-            use_default_plan(plans["default"])
-        return {
-            "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-            **{
-                f"compile {'on' if compiled else 'off'}": compare_trainers(
-                    plans["default"], volume, compiled, rounds, device
-                )
-                for compiled in (True, False)
-            },
-            "planned": {
-                name: planned_memory(plan, device)
-                for name, plan in plans.items()
-                if name != "default" and fits(plan, device)
-            },
-        }
+            use_default_plan(default)
+        for compiled in (True, False) if "steps" in parts else ():
+            compare_steps(default, compiled, rounds, device, found)
+        if "predictions" in parts:
+            compare_predictions(default, volume, rounds, device, found)
+        for gb in ((0.2,) if quick else TARGETS_GB) if "planned" in parts else ():
+            plan = make_plans(H2ASegPlanner, gb)
+            if fits(plan, device):
+                found(["planned", f"{gb} GB"], planned_memory(plan, device))
+    return results
 
 
 @contextmanager
@@ -112,29 +161,52 @@ def use_default_plan(plans: dict) -> None:
     }
 
 
-def compare_trainers(plans: dict, volume: Sequence[int], compiled: bool, rounds: int, device: str) -> dict:
-    """Seconds of a training step in turn, peak memory of each alone, and seconds of a sliding-window prediction."""
-    result: dict[str, dict] = {name: {} for name in TRAINERS}
-    steps, predictions = {}, {}
+def use_resenc_m(plans: dict) -> dict:
+    """The same plan with nnU-Net's residual-encoder U-Net."""
+    plans = json.loads(json.dumps(plans))
+    architecture = plans["configurations"]["3d_fullres"]["architecture"]
+    architecture["network_class_name"] = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
+    arguments = architecture["arch_kwargs"]
+    del arguments["n_conv_per_stage"]
+    arguments["n_blocks_per_stage"] = [1, 3, 4, 6, 6, 6, 6, 6][: arguments["n_stages"]]
+    arguments["n_conv_per_stage_decoder"] = [1] * (arguments["n_stages"] - 1)
+    return plans
+
+
+def compare_steps(
+    plans: dict, compiled: bool, rounds: int, device: str, found: Callable[[Sequence[str], dict], None]
+) -> None:
+    """Seconds until the first step is done, peak memory of each trainer alone, and seconds of a step in turn."""
+    place, steps = f"compile {'on' if compiled else 'off'}", {}
     torch.compiler.reset()
-    for name, trainer_class in TRAINERS.items():
+    for name in TRAINERS:
         before = memory_allocated(device)
-        trainer = make_trainer(trainer_class, plans, compiled, device)
+        trainer = make_trainer(name, plans, compiled, device)
         batch = make_batch(trainer)
-        result[name]["peak_bytes"] = peak_of_steps(trainer, batch, device) - before
-        steps[name] = lambda trainer=trainer, batch=batch: trainer.train_step(batch)
-        predictions[name] = lambda trainer=trainer: predict(trainer, volume)
-    for what, runs in (("step_s", steps), ("sliding_window_s", predictions)):
-        for name, seconds in time_side_by_side(runs, rounds).items():
-            result[name][what] = summarize(seconds)
-    return result
+        start = time.perf_counter()
+        trainer.train_step(batch)  # returns when the loss is on the CPU
+        found([place, name], {"first_step_s": time.perf_counter() - start})
+        found([place, name], {"peak_bytes": peak_of_steps(trainer, batch, device) - before})
+        steps[name] = partial(trainer.train_step, batch)
+    for name, seconds in time_side_by_side(steps, rounds).items():
+        found([place, name], {"step_s": summarize(seconds)})
+
+
+def compare_predictions(
+    plans: dict, volume: Sequence[int], rounds: int, device: str, found: Callable[[Sequence[str], dict], None]
+) -> None:
+    """Seconds of a sliding-window prediction in turn, not compiled, as nnUNetv2_predict runs it."""
+    trainers = {name: make_trainer(name, plans, compiled=False, device=device) for name in TRAINERS}
+    runs = {name: partial(predict, trainer, volume) for name, trainer in trainers.items()}
+    for name, seconds in time_side_by_side(runs, rounds).items():
+        found(["compile off", name], {"sliding_window_s": summarize(seconds)})
 
 
 def planned_memory(plans: dict, device: str) -> dict:
     """What the planner promised for 3d_fullres, and what five steps without torch.compile really take."""
     configuration = plans["configurations"]["3d_fullres"]
     before = memory_allocated(device)
-    trainer = make_trainer(nnUNetTrainerH2ASeg, plans, compiled=False, device=device)
+    trainer = make_trainer(nnUNetTrainerH2ASeg.__name__, plans, compiled=False, device=device)
     peak = peak_of_steps(trainer, make_batch(trainer), device) - before
     return {
         "patch_size": configuration["patch_size"],
@@ -150,10 +222,11 @@ def fits(plans: dict, device: str) -> bool:
     return device != "cuda" or estimated < torch.cuda.mem_get_info()[1]
 
 
-def make_trainer(trainer_class: type[nnUNetTrainer], plans: dict, compiled: bool, device: str) -> nnUNetTrainer:
+def make_trainer(name: str, plans: dict, compiled: bool, device: str) -> nnUNetTrainer:
+    plans = use_resenc_m(plans) if name == RESENC_M else plans
     settings = json.loads(json.dumps(plans)) | {"continue_training": False}
     with patch.dict(os.environ, {"nnUNet_compile": "t" if compiled else "f"}):
-        trainer = trainer_class(settings, "3d_fullres", 0, DATASET_JSON, device=torch.device(device))
+        trainer = TRAINERS[name](settings, "3d_fullres", 0, DATASET_JSON, device=torch.device(device))
         trainer.initialize()
     trainer.network.train()
     return trainer
@@ -197,3 +270,7 @@ def predict(trainer: nnUNetTrainer, volume: Sequence[int]) -> None:
     settings = (trainer.plans_manager, trainer.configuration_manager, None, trainer.dataset_json, "", None)
     predictor.manual_initialization(network, *settings)
     predictor.predict_sliding_window_return_logits(torch.randn(2, *volume))
+
+
+if __name__ == "__main__":
+    main()

@@ -122,14 +122,15 @@ def gpu(results: dict) -> Iterable[str]:
             rows = [
                 [
                     name,
-                    f"{costs['step_s']['median'] * 1e3:.0f} ms",
-                    f"{costs['peak_bytes'] / GB:.2f} GB",
-                    f"{costs['sliding_window_s']['median']:.2f} s",
+                    _get(costs, "step_s", "median", unit=1e-3, form="{:.0f} ms"),
+                    _get(costs, "first_step_s", form="{:.0f} s"),
+                    _get(costs, "peak_bytes", unit=GB, form="{:.2f} GB"),
+                    _get(costs, "sliding_window_s", "median", form="{:.2f} s"),
                 ]
                 for name, costs in results[compiled].items()
             ]
             yield f"{results['device']}, {compiled}\n\n" + markdown(
-                ["trainer", "training step", "peak memory", "sliding window"], rows
+                ["trainer", "training step", "first step", "peak memory", "sliding window"], rows
             )
     if results.get("planned"):
         columns = ("estimated_bytes", "peak_allocated_bytes", "peak_reserved_bytes")

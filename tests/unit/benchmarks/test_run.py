@@ -1,13 +1,16 @@
 import json
+import os
+import subprocess
 import sys
 
 import pytest
 import torch
 
 from benchmarks import run
-from benchmarks.gpu import TRAINERS, measure_gpu
+from benchmarks.gpu import TRAINERS
 from benchmarks.networks import NETWORKS
 from benchmarks.plot import draw
+from tests.locations import REPOSITORY
 
 
 @pytest.fixture(autouse=True)
@@ -53,14 +56,15 @@ def test_every_part_is_measured_and_drawn(monkeypatch, tmp_path):
     assert (tmp_path / "performance.png").stat().st_size > 10_000
 
 
-@pytest.mark.gpu  # runs anywhere, but is worth its minutes only where the part itself can run
-@pytest.mark.filterwarnings("default")  # as in tests/trainer: nnU-Net's stack warns of its own matters
-def test_the_gpu_part_runs_through_on_a_small_plan():
-    results = measure_gpu(rounds=1, quick=True, device="cpu")
+@pytest.mark.slow
+def test_the_check_of_a_card_runs_through_on_a_cpu(tmp_path):
+    command = ["bash", str(REPOSITORY / "benchmarks" / "gpu_check.sh"), str(tmp_path), "--quick"]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHON": sys.executable})
 
+    results = json.loads((tmp_path / "gpu.json").read_text())
     for compiled in ("compile on", "compile off"):  # nnU-Net does not compile on a CPU
         assert results[compiled].keys() == TRAINERS.keys()
-        for costs in results[compiled].values():
-            assert costs["step_s"]["median"] > 0 and costs["sliding_window_s"]["median"] > 0
+        assert all(costs["step_s"]["median"] > 0 for costs in results[compiled].values())
+    assert all(costs["sliding_window_s"]["median"] > 0 for costs in results["compile off"].values())
     (planned,) = results["planned"].values()
     assert 0 < planned["estimated_bytes"] <= 0.2 * 2**30
