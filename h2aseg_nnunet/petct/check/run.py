@@ -12,7 +12,7 @@ from h2aseg_nnunet.petct.check.case import CaseResult, check_case
 from h2aseg_nnunet.petct.check.files import Case, FoundCases, find_cases, lacks, missing
 from h2aseg_nnunet.petct.check.findings import Finding, Outcome
 from h2aseg_nnunet.petct.nnunet import dataset_json
-from h2aseg_nnunet.petct.nnunet.axes import axes_of_training_set, most_common
+from h2aseg_nnunet.petct.nnunet.axes import axes_of_training_set, most_common, turns_images
 from h2aseg_nnunet.petct.nnunet.dataset_json import PLAIN, Dataset, find_dataset_json, read_dataset_json
 from h2aseg_nnunet.petct.nnunet.folders import find_raw_dataset
 from h2aseg_nnunet.petct.parallel import in_parallel
@@ -43,7 +43,8 @@ def check_raw_dataset(dataset: str, num_processes: int = DEFAULT_PROCESSES) -> O
     of_training = results[: len(training.whole)]
     findings += [finding for result in results for finding in result.findings]
     findings += check_duplicates(cases, results) + check_unused_labels(declared, of_training, description)
-    findings += check_axes(cases, results, most_common(result.axes for result in of_training if result.axes))
+    if not turns_images(description):
+        findings += check_axes(cases, results, most_common(result.axes for result in of_training if result.axes))
     return Outcome(root, len(cases), findings)
 
 
@@ -72,6 +73,8 @@ def check_inputs(
     results = _check_cases(found.whole, declared, num_processes)
     findings += found.findings + [finding for result in results for finding in result.findings]
     findings += check_duplicates(found.whole, results)
+    if file and turns_images(file):
+        return Outcome(root, len(found.whole), findings)
     axes = axes_of_training_set(file) if file else None
     here = most_common(result.axes for result in results if result.axes)
     findings += check_axes(found.whole, results, axes or here, "of the training set" if axes else "of most cases")

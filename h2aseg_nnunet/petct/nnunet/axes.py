@@ -47,6 +47,15 @@ def axes_of_training_set(dataset_json: Path) -> str | None:
     return most_common(axes for file in images if (axes := read_axes(file)))
 
 
+def turns_images(dataset_json: Path) -> bool:
+    """Tell whether the reader that nnU-Net uses for a dataset or model turns all images to the same axes itself."""
+    plans = dataset_json.parent / "plans.json"
+    for file, key in ((dataset_json, "overwrite_image_reader_writer"), (plans, "image_reader_writer")):
+        if str((read_own_json(file) or {}).get(key)).endswith("WithReorient"):
+            return True
+    return False
+
+
 def _raw_dataset(model: Path) -> Path | None:
     name = (read_own_json(model / "plans.json") or {}).get("dataset_name")
     try:

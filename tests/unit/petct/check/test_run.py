@@ -239,6 +239,16 @@ def test_a_case_stored_with_other_axes_than_the_training_set_is_a_warning(datase
     assert check() == (0, expected)
 
 
+def test_axes_do_not_matter_where_nnunet_turns_images_itself(dataset, check):
+    for file in (*(dataset.image(1, channel) for channel in (0, 1)), dataset.label(1)):
+        reorient(file, "LSP")
+    assert [finding[1] for finding in check()[1]] == ["axes"]
+
+    dataset.write_json(overwrite_image_reader_writer="SimpleITKIOWithReorient")
+
+    assert check() == (0, [])
+
+
 def test_inputs_are_compared_with_the_axes_of_the_models_training_set(dataset, check, tmp_path):
     model = tmp_path / "model"
     (model / "fold_0" / "validation").mkdir(parents=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from h2aseg_nnunet.petct.nnunet.axes import axes_of_training_set, most_common, read_axes
+from h2aseg_nnunet.petct.nnunet.axes import axes_of_training_set, most_common, read_axes, turns_images
 
 
 def write(file, axes):
@@ -59,3 +59,13 @@ def test_a_model_without_validation_has_the_axes_of_its_raw_dataset(tmp_path, mo
 
 def test_where_nothing_tells_the_axes_there_are_none(tmp_path):
     assert axes_of_training_set(tmp_path / "dataset.json") is None
+
+
+@pytest.mark.parametrize(
+    ("file", "key"), [("dataset.json", "overwrite_image_reader_writer"), ("plans.json", "image_reader_writer")]
+)
+@pytest.mark.parametrize(("reader", "turns"), [("NibabelIOWithReorient", True), ("SimpleITKIO", False)])
+def test_a_reader_that_turns_images_is_known(tmp_path, file, key, reader, turns):
+    (tmp_path / file).write_text(json.dumps({key: reader}))
+
+    assert turns_images(tmp_path / "dataset.json") is turns
