@@ -1,10 +1,22 @@
-"""Trainers that train on a CPU in a given precision: nnU-Net's autocast and its gradient scaler are CUDA's alone."""
+"""Trainers that train on a CPU in a given precision: nnU-Net's autocast and its gradient scaler are CUDA's alone.
+
+And the marks of tests that need a card.
+"""
 
 from contextlib import AbstractContextManager
 
+import pytest
 import torch
 
 from h2aseg_nnunet import nnUNetTrainerH2ASeg
+
+ON_CUDA = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    # inductor says once, from inside the compiler, that the card knows TF32: as an error this ends the compilation
+    pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning"),
+]
+"""Marks of tests that train as nnU-Net does on a GPU, compiled."""
 
 
 class FullPrecision(nnUNetTrainerH2ASeg):

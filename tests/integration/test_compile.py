@@ -13,7 +13,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from h2aseg_nnunet import nnUNetTrainerH2ASeg
 from h2aseg_nnunet.network.h2aseg import H2ASeg
-from tests.integration.precision import Float16, FullPrecision
+from tests.integration.precision import ON_CUDA, Float16, FullPrecision
 
 INDUCTOR = pytest.param("inductor", marks=pytest.mark.slow)  # the default; generates code for minutes
 SIZE = (7, 12, 16)  # neither strides nor windows divide it
@@ -124,7 +124,7 @@ class CompiledFloat16OnCPU(CompiledOnCPU, Float16):
             nnUNetTrainerH2ASeg,
             "cuda",
             "inductor",
-            marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
+            marks=ON_CUDA,
         ),
     ],
 )

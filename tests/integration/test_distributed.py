@@ -19,6 +19,7 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg
+from tests.integration.precision import ON_CUDA
 
 WORLD_SIZE = 2
 STEPS = 2  # the second one fails if a parameter got no gradient in the first
@@ -170,7 +171,7 @@ def run_ddp_on_cpu(rank: int, folder: Path, *arguments) -> None:
         pytest.param(
             SHORT,
             1,
-            marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
+            marks=ON_CUDA,
             id="cuda",
         ),
     ],

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from h2aseg_nnunet import nnUNetTrainerH2ASeg
-from tests.integration.precision import BFloat16, Float16, FullPrecision
+from tests.integration.precision import ON_CUDA, BFloat16, Float16, FullPrecision
 
 
 def make_trainer(workspace, trainer_class: type[nnUNetTrainerH2ASeg], device: str, n_stages: int, extent: int):
@@ -48,7 +48,7 @@ def train(trainer: nnUNetTrainerH2ASeg, iterations: int, every: int) -> list[flo
             nnUNetTrainerH2ASeg,
             "cuda",
             *(400, 10, 5, 64),
-            marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
+            marks=ON_CUDA,
         ),
     ],
 )

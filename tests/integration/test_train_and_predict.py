@@ -8,6 +8,8 @@ import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+from tests.integration.precision import ON_CUDA
+
 # a GPU's compiler stack warns of its own matters
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("default")
         "cpu",
         pytest.param(
             "cuda",
-            marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
+            marks=ON_CUDA,
         ),
     ]
 )
