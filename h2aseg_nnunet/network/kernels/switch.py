@@ -58,7 +58,11 @@ def runs_on_cpu(x: Tensor) -> bool:
 
 def runs_on_gpu(x: Tensor) -> bool:
     """Whether the kernels written for CUDA cards can run."""
-    return (x.device.type == "cuda" and _HAS_TRITON) or (x.device.type == "cpu" and _on_a_gpu.get())
+    if x.device.type == "cuda" and _HAS_TRITON:
+        from h2aseg_nnunet.network.kernels.trial import kernels_work_on
+
+        return kernels_work_on(x.device)
+    return x.device.type == "cpu" and _on_a_gpu.get()
 
 
 def _is_as_built(module: nn.Module) -> bool:

@@ -8,6 +8,7 @@ from torch.nn.utils import parametrizations
 from h2aseg_nnunet.network import kernels
 from h2aseg_nnunet.network.blocks import ResidualBlock
 from h2aseg_nnunet.network.h2aseg import H2ASeg
+from h2aseg_nnunet.network.kernels import trial
 from h2aseg_nnunet.network.kernels.memory_format import to_fast_layout
 from h2aseg_nnunet.network.kernels.switch import runs_on_cpu
 
@@ -93,3 +94,32 @@ def test_the_layout_reaches_the_last_map(batch_size):
     assert len(maps) == 3 * 2 + 2
     # an extent that forgot its place would show in a copy: dense memory is laid out as the strides say
     assert all(torch.empty_like(y).is_contiguous(memory_format=torch.channels_last_3d) for y in maps.values()), maps
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """A card that is not there: the trial runs on the CPU."""
+    trial.kernels_work_on.cache_clear()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    yield torch.device("cpu", 0)
+    trial.kernels_work_on.cache_clear()
+
+
+def test_kernels_that_agree_with_their_formulas_are_used(cuda):
+    assert trial.kernels_work_on(cuda)
+
+
+def test_kernels_that_do_not_run_are_not_used(cuda, monkeypatch):
+    def run(device):
+        raise RuntimeError("no such driver")
+
+    monkeypatch.setattr(trial, "_run", run)
+    with pytest.warns(UserWarning, match="plain formulas.*do not run .RuntimeError: no such driver"):
+        assert not trial.kernels_work_on(cuda)
+
+
+def test_kernels_with_other_numbers_are_not_used(cuda, monkeypatch):
+    results = iter([[torch.ones(2)], [torch.zeros(2)]])
+    monkeypatch.setattr(trial, "_run", lambda device: next(results))
+    with pytest.warns(UserWarning, match="plain formulas.*numbers differ"):
+        assert not trial.kernels_work_on(cuda)
