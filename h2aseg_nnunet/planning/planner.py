@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
@@ -63,7 +64,7 @@ class H2ASegPlanner(ExperimentPlanner):
         self.UNet_reference_val_2d = self.UNet_reference_val_3d = 1
         self.UNet_reference_val_corresp_GB = gpu_memory_target_in_gb
         self.UNet_reference_val_corresp_bs_2d = self.UNet_reference_val_corresp_bs_3d = 1
-        self._bytes: dict[tuple[int, ...], tuple[int, int]] = {}  # of batches of one and two, by patch
+        self._bytes: dict[tuple[int, ...], _Line] = {}  # by patch
 
     def generate_data_identifier(self, configuration_name: str) -> str:
         """2d and 3d_fullres are preprocessed as for nnU-Net's default plans, whose data they share."""
@@ -73,8 +74,8 @@ class H2ASegPlanner(ExperimentPlanner):
     def get_plans_for_configuration(self, *args, **kwargs) -> dict:
         """nnU-Net's, with the estimate beside it."""
         plan = super().get_plans_for_configuration(*args, **kwargs)
-        one, two = self._bytes[_extents(plan["patch_size"])]
-        plan["estimated_gpu_memory_gb"] = round((one + (plan["batch_size"] - 1) * (two - one)) / (1 - RESERVE) / GB, 2)
+        step = self._bytes[_extents(plan["patch_size"])].bytes(plan["batch_size"])
+        plan["estimated_gpu_memory_gb"] = round(step / (1 - RESERVE) / GB, 2)
         return plan
 
     def save_plans(self, plans: dict) -> None:
@@ -127,14 +128,38 @@ class H2ASegPlanner(ExperimentPlanner):
             manager = ConfigurationManager(configuration)
             return self.trainer.build_network_architecture(None, manager, input_channels, output_channels, True)
 
+        def count(batch_size: int, limit: float = inf) -> int:
+            return training_step_bytes(build_network, input_channels, patch, batch_size, limit=limit, moments=MOMENTS)
+
         budget = (1 - RESERVE) * self.UNet_vram_target_GB * GB
         try:
-            two = training_step_bytes(build_network, input_channels, patch, 2, limit=budget, moments=MOMENTS)
+            line = _Line(1, count(1), 2, count(2, limit=budget))
         except MemoryError:
             return inf
-        one = training_step_bytes(build_network, input_channels, patch, 1, moments=MOMENTS)
-        self._bytes[patch] = one, two
-        return 1 / int(1 + (budget - one) / (two - one))
+        if (most := line.largest(budget)) > 2:
+            line = _Line(2, line.bytes_b, most, count(most))  # the peak of small batches lies elsewhere in a step
+        self._bytes[patch] = line
+        return 1 / line.largest(budget)
+
+
+class _Line(NamedTuple):
+    """Bytes of a training step by batch size: the line through two counts.
+
+    The true curve is a maximum of lines, one for each moment that may be the peak. Between the counts the line lies
+    above it, so that what fits by the line does fit.
+    """
+
+    a: int
+    bytes_a: int
+    b: int
+    bytes_b: int
+
+    def bytes(self, batch_size: int) -> float:
+        return self.bytes_a + (batch_size - self.a) * (self.bytes_b - self.bytes_a) / (self.b - self.a)
+
+    def largest(self, budget: float) -> int:
+        """Return the largest batch that needs at most `budget` bytes."""
+        return int(self.a + (budget - self.bytes_a) * (self.b - self.a) / (self.bytes_b - self.bytes_a))
 
 
 def _extents(patch_size: Sequence[int]) -> tuple[int, ...]:

@@ -236,4 +236,11 @@ def test_the_command_says_what_was_planned_and_what_comes_next(dataset, formula,
 def test_the_command_reports_an_unknown_dataset_in_one_line(dataset, capsys):
     assert main(["plan", "-d", "77", "-gpu_memory_target", "8"]) == 1
 
-    assert capsys.readouterr().err.startswith("h2aseg plan: Could not find a dataset with the ID 77")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("h2aseg plan: ") and "should hold one dataset Dataset077_*" in line
+
+
+def test_the_command_reports_an_unknown_trainer_in_one_line(dataset, capsys):
+    assert main(["plan", "-d", str(ID), "-gpu_memory_target", "8", "-tr", "nnUNetTrainerNobodys"]) == 1
+
+    assert "h2aseg plan: -tr nnUNetTrainerNobodys: nnU-Net finds no such trainer" in capsys.readouterr().err
