@@ -19,10 +19,10 @@ from h2aseg_nnunet.demo.phantom import FILE_ENDING, SPACING_MM, write_dataset
 from h2aseg_nnunet.demo.picture import DrawnCase, draw_mips
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import PET
+from h2aseg_nnunet.petct.cases import images_in
 from h2aseg_nnunet.petct.child import run_logged
 from h2aseg_nnunet.petct.evaluate.metrics import dice
 from h2aseg_nnunet.petct.files import OutputFolder, exclusively, read_json, write_json
-from h2aseg_nnunet.petct.nnunet.cases import images_in
 from h2aseg_nnunet.petct.nnunet.models import choose_device
 from h2aseg_nnunet.trainer.demo_trainer import DEMO_EPOCHS
 

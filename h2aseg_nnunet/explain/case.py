@@ -12,10 +12,11 @@ from torch import Tensor
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.explain.model import Model
+from h2aseg_nnunet.petct.cases import ImageFiles
 from h2aseg_nnunet.petct.images.lesions import label_components, lesions, voxel_volume_ml
 from h2aseg_nnunet.petct.images.orientation import spacing_zyx_mm
+from h2aseg_nnunet.petct.images.reading import read_case
 from h2aseg_nnunet.petct.nnunet.case_grid import CaseGrid
-from h2aseg_nnunet.petct.nnunet.cases import ImageFiles
 from h2aseg_nnunet.petct.nnunet.exports import preprocess, to_masks
 
 
@@ -61,7 +62,7 @@ class ExplainedCase:
     def __init__(self, model: Model, files: ImageFiles, previous_stage: str | Path | None = None):
         self.model = model
         self.name = files.name
-        self.images = files.read()
+        self.images = read_case(files)
         segmentation = _previous_segmentation(model, files.name, previous_stage)
         self.data, self._properties = preprocess(model.predictor, files, segmentation)
         self.grid = CaseGrid(model.predictor, self.images[0], self._properties)

@@ -15,9 +15,9 @@ from h2aseg_nnunet.explain.maps import Maps, predict_maps
 from h2aseg_nnunet.explain.model import Model
 from h2aseg_nnunet.explain.record import RECORD, explanation_folder, lines, make_record, replacing_folder
 from h2aseg_nnunet.network.decoder import tumor_probability
+from h2aseg_nnunet.petct.cases import find_cases
 from h2aseg_nnunet.petct.files import write_json
 from h2aseg_nnunet.petct.images.orientation import like
-from h2aseg_nnunet.petct.nnunet.cases import find_cases
 from h2aseg_nnunet.petct.perturb import without
 
 

@@ -4,6 +4,8 @@ import argparse
 import math
 from typing import Any
 
+from h2aseg_nnunet.errors import UserError
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 MODEL_FOLDER = "nnU-Net's results folder of one trained model: TRAINER__PLANS__CONFIGURATION."
 
@@ -110,3 +112,19 @@ def add_overlay(parser: Parser) -> None:
         former=("--max_suv",),
         help="SUV that is drawn black in pictures of the PET (default: %(default)s).",
     )
+
+
+def check_grid(text: str) -> str:
+    """Return a grid as it was given: pet, ct, a number of mm, or nothing.
+
+    Raises:
+        UserError: If it is something else.
+    """
+    if text in ("", "pet", "ct"):
+        return text
+    try:
+        if 0 < float(text) < 100:
+            return text
+    except ValueError:
+        pass
+    raise UserError(f"--grid {text}: expected is pet, ct, or the size of voxels in mm, for instance 4.")

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from h2aseg_nnunet.petct.cases import ending_of
 from h2aseg_nnunet.petct.check.findings import Finding, Severity
-from h2aseg_nnunet.petct.images.reading import ending_of
 
 
 class Case(NamedTuple):

@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from h2aseg_nnunet.petct.check.findings import Finding
 from h2aseg_nnunet.petct.images.lesions import label_components
-from h2aseg_nnunet.petct.images.masks import Declared, Labels, find_fault
+from h2aseg_nnunet.petct.images.masks import find_fault
+from h2aseg_nnunet.petct.labels import Declared, Labels
 
 
 def check_label(voxels: NDArray, labels: Labels, file: str) -> tuple[list[Finding], set[int]]:

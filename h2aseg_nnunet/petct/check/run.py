@@ -11,8 +11,9 @@ from h2aseg_nnunet.petct.check.between import check_axes, check_duplicates, chec
 from h2aseg_nnunet.petct.check.case import CaseResult, check_case
 from h2aseg_nnunet.petct.check.files import Case, FoundCases, find_cases, lacks, missing
 from h2aseg_nnunet.petct.check.findings import Finding, Outcome
+from h2aseg_nnunet.petct.check.training_axes import axes_of_training_set, turns_images
+from h2aseg_nnunet.petct.images.axes import most_common
 from h2aseg_nnunet.petct.nnunet import dataset_json
-from h2aseg_nnunet.petct.nnunet.axes import axes_of_training_set, most_common, turns_images
 from h2aseg_nnunet.petct.nnunet.dataset_json import PLAIN, Dataset, find_dataset_json, read_dataset_json
 from h2aseg_nnunet.petct.nnunet.folders import find_raw_dataset
 from h2aseg_nnunet.petct.parallel import in_parallel

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from h2aseg_nnunet.errors import UserError, listing
+from h2aseg_nnunet.petct.cases import images_in
 from h2aseg_nnunet.petct.compare.training_runs import Run, is_finished, own_settings
 from h2aseg_nnunet.petct.files import OutputFolder
-from h2aseg_nnunet.petct.nnunet.cases import images_in
 
 RECORD, IMAGES = "predict_from_raw_data_args.json", "list_of_lists_or_source_folder"
 """What nnU-Net writes beside predictions, and the folder of images in it."""

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.cases import images_in
 from h2aseg_nnunet.petct.compare.check import check_runs
 from h2aseg_nnunet.petct.compare.collect import Comparison, PredictedCases, collect
 from h2aseg_nnunet.petct.compare.execute import Failure, execute_all
 from h2aseg_nnunet.petct.compare.heldout import Ensemble, HeldOut, is_predicted, is_trained, make_ensembles
 from h2aseg_nnunet.petct.compare.text import check_outputs, write
 from h2aseg_nnunet.petct.compare.training_runs import Run, is_finished
-from h2aseg_nnunet.petct.nnunet.cases import images_in
 from h2aseg_nnunet.petct.nnunet.splits import Fold
 
 

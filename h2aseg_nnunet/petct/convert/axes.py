@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from h2aseg_nnunet.errors import listing
 from h2aseg_nnunet.petct.convert.plan import Plan
 from h2aseg_nnunet.petct.convert.record import Record
-from h2aseg_nnunet.petct.nnunet.axes import LPS, most_common, read_axes
+from h2aseg_nnunet.petct.images.axes import LPS, most_common, read_axes
 
 
 def most_common_axes(plan: Plan) -> str | None:

@@ -18,8 +18,9 @@ from h2aseg_nnunet.petct.convert.record import Record, fingerprint, mark_of
 from h2aseg_nnunet.petct.files import replacing
 from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, crop_to_covered, require_same_grid
 from h2aseg_nnunet.petct.images.itk import header_grid
-from h2aseg_nnunet.petct.images.masks import Declared, read_mask
+from h2aseg_nnunet.petct.images.masks import read_mask
 from h2aseg_nnunet.petct.images.reading import read_image
+from h2aseg_nnunet.petct.labels import Declared
 
 Images = dict[str, SimpleITK.Image]
 """CT, PET and label by their role."""

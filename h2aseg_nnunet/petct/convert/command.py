@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.options import Parser, add_processes
+from h2aseg_nnunet.petct.options import Parser, add_processes, check_grid
 
 if TYPE_CHECKING:
     from h2aseg_nnunet.petct.convert.plan import Plan
@@ -134,7 +134,6 @@ def _plan_dicom(options: argparse.Namespace) -> "Plan":
     require_dicom()
     from h2aseg_nnunet.petct.convert import dicom  # pydicom and highdicom take a second to import
     from h2aseg_nnunet.petct.convert.raw_dataset import raw_folder
-    from h2aseg_nnunet.petct.segment.command import check_grid
 
     dataset = raw_folder(options.dataset_id, options.name or "DICOM").path
     how = dicom.DicomOptions(check_grid(options.grid), options.labels, tuple(options.roi), options.weights)

@@ -8,7 +8,7 @@ from typing import TypedDict
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.petct.images.grids import Box
-from h2aseg_nnunet.petct.images.masks import Declared, Labels
+from h2aseg_nnunet.petct.labels import Declared, Labels
 
 BACKGROUND, IGNORE = "background", "ignore"
 """nnU-Net's own names of labels."""

@@ -1,4 +1,4 @@
-"""From a scanner's export to images for a network, and from masks to DICOM objects; tables and nnU-Net images as well."""
+"""From a scanner's export, a table or nnU-Net's images to images for a network, and from masks to DICOM objects."""
 
 from importlib.util import find_spec
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import CT, PET
+from h2aseg_nnunet.petct.cases import find_cases
 from h2aseg_nnunet.petct.dicom.suv import Given
 from h2aseg_nnunet.petct.dicom.tree import Study, read_tree
-from h2aseg_nnunet.petct.nnunet.cases import find_cases
 from h2aseg_nnunet.petct.tables import read_csv
 
 TIME_FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y%m%d%H%M%S")

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.modalities import CT, PET
+from h2aseg_nnunet.petct.cases import images_in
 from h2aseg_nnunet.petct.evaluate.metrics import HECKTOR_LABELS
 from h2aseg_nnunet.petct.evaluate.protocols import HECKTOR
 from h2aseg_nnunet.petct.images.grids import require_same_grid
-from h2aseg_nnunet.petct.images.masks import UNDECLARED, Declared, Labels, MaskValues, leave_out_unjudged, read_mask
+from h2aseg_nnunet.petct.images.masks import UNDECLARED, MaskValues, leave_out_unjudged, read_mask
 from h2aseg_nnunet.petct.images.reading import read_image
-from h2aseg_nnunet.petct.nnunet.cases import images_in
+from h2aseg_nnunet.petct.labels import Declared, Labels
 from h2aseg_nnunet.petct.nnunet.dataset_json import declared_beside, declared_by
 
 HECKTOR_SPACING_MM = 1e-6

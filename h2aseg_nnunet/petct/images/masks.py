@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.images.reading import read_image
+from h2aseg_nnunet.petct.labels import Declared
 
 VALUES_IN_A_MESSAGE = 5
 
@@ -18,39 +19,6 @@ NEARLY_WHOLE = 0.01
 
 MARKS = (255, 65535, 4294967295)
 """-1 in unsigned types: customary marks of voxels that nobody judged."""
-
-
-class Labels(NamedTuple):
-    """The values of label maps.
-
-    Attributes:
-        values: All values in use, background included, without the ignore label.
-        classes: The values of each class or region by its name, without background.
-        ignore: The value of voxels that nobody judged, or None.
-    """
-
-    values: tuple[int, ...]
-    classes: dict[str, tuple[int, ...]]
-    ignore: int | None = None
-
-
-class Declared(NamedTuple):
-    """The values that masks may hold.
-
-    Attributes:
-        labels: The values, and the one for voxels that nobody judged.
-        source: Who declares them, for messages: a dataset.json, an option or a challenge.
-        how: How to declare another value, which completes "or ..." in a remedy; empty if nobody can.
-    """
-
-    labels: Labels
-    source: str
-    how: str = "declare the value under labels in a dataset.json beside these masks"
-
-    @property
-    def known(self) -> list[int]:
-        """All values that may occur."""
-        return [*self.labels.values, *([] if self.labels.ignore is None else [self.labels.ignore])]
 
 
 class ValueFault(NamedTuple):

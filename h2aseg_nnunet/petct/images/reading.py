@@ -6,14 +6,15 @@ import numpy as np
 import SimpleITK
 
 from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.cases import IMAGE_ENDINGS, ImageFiles, ending_of
 from h2aseg_nnunet.petct.images.containers import require_whole
 from h2aseg_nnunet.petct.images.errors import NotFiniteError, PositionError
-from h2aseg_nnunet.petct.images.grids import Grid
+from h2aseg_nnunet.petct.images.grids import Grid, require_same_grid
 from h2aseg_nnunet.petct.images.itk import itk_reason
 from h2aseg_nnunet.petct.images.nifti import NIFTI, not_finite_words, read_nifti
 from h2aseg_nnunet.petct.images.nifti_position import require_right_angles
 
-__all__ = ["IMAGE_ENDINGS", "NotFiniteError", "PositionError", "ending_of", "read_image"]
+__all__ = ["NotFiniteError", "PositionError", "read_case", "read_image"]
 
 FORMATS = {
     ".mha": "MetaImageIO",
@@ -23,9 +24,6 @@ FORMATS = {
     ".gipl": "GiplImageIO",
 }
 """Ending -> ITK's reader. The ending decides: a file of another format under it would pass unchecked."""
-
-IMAGE_ENDINGS = (".nii.gz", ".nii", *FORMATS)
-"""Formats with a place for spacing and origin whose files can be checked; other files in a folder are passed over."""
 
 POINTERS = {
     b"version https://git-lfs": "git lfs pull",
@@ -58,9 +56,16 @@ def read_image(file: Path) -> SimpleITK.Image:
     return image
 
 
-def ending_of(name: str) -> str | None:
-    """Return the image ending of a file's name, in any case of its letters; None if it is no image."""
-    return next((ending for ending in IMAGE_ENDINGS if name.lower().endswith(ending)), None)
+def read_case(case: ImageFiles) -> list[SimpleITK.Image]:
+    """Read the images of a case as they lie in the files.
+
+    Raises:
+        UserError: If a file cannot be read, or they do not share one grid.
+    """
+    images = [read_image(file) for file in case.images]
+    for file, image in zip(case.images[1:], images[1:], strict=True):
+        require_same_grid(file, image, case.images[0], images[0], "Resample it: nnU-Net needs one grid per case.")
+    return images
 
 
 def _require_image_file(file: Path) -> str:

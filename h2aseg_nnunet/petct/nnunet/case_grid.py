@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from SimpleITK import GetArrayFromImage, Image
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.images.orientation import like
 
 REORIENTED = "RAS"
 """Orientation to which nnU-Net's reorienting readers turn images."""
@@ -47,7 +46,8 @@ class CaseGrid:
 
     def to_file(self, array: NDArray) -> Image:
         """Bring an array (z, y, x), laid out as nnU-Net's reader and export do, onto the file's grid."""
-        read = like(array, self._read)
+        read = SimpleITK.GetImageFromArray(array)
+        read.CopyInformation(self._read)
         if self._read is self.image:
             return read
         code = SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(self.image.GetDirection())

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import CT, PET, StreamChannels, assign_channels
+from h2aseg_nnunet.petct.cases import DATASET_ENDINGS
 from h2aseg_nnunet.petct.files import read_json
-from h2aseg_nnunet.petct.images.masks import Declared, Labels
-from h2aseg_nnunet.petct.nnunet.cases import DATASET_ENDINGS
+from h2aseg_nnunet.petct.labels import Declared, Labels
 
 NAME = "dataset.json"
 REQUIRED = ("channel_names", "labels", "numTraining", "file_ending")

@@ -14,8 +14,8 @@ from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to
 from numpy.typing import NDArray
 from torch import Tensor
 
+from h2aseg_nnunet.petct.cases import ImageFiles
 from h2aseg_nnunet.petct.files import replacing
-from h2aseg_nnunet.petct.nnunet.cases import ImageFiles
 
 
 class Logits(NamedTuple):
@@ -40,7 +40,7 @@ def preprocess(
 ) -> tuple[Tensor, dict[str, Any]]:
     """Preprocess a case as nnU-Net does for prediction.
 
-    Call `case.read()` before: where images are damaged or do not fit, nnU-Net's reader gives no reason.
+    Call `read_case` before: where images are damaged or do not fit, nnU-Net's reader gives no reason.
 
     Args:
         predictor: nnU-Net's predictor.

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from h2aseg_nnunet import __version__
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.files import OutputFolder, read_own_json, write_text
-from h2aseg_nnunet.petct.images.masks import Declared, MaskValues
+from h2aseg_nnunet.petct.images.masks import MaskValues
+from h2aseg_nnunet.petct.labels import Declared
 from h2aseg_nnunet.petct.nnunet.dataset_json import Dataset, declared_beside, find_dataset_json, read_dataset
 from h2aseg_nnunet.petct.parallel import in_parallel
 from h2aseg_nnunet.petct.report.case_page import DEFAULT_SETTINGS, PageSettings, write_case

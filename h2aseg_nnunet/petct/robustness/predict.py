@@ -9,7 +9,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from tqdm import tqdm
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.nnunet.cases import ImageFiles
+from h2aseg_nnunet.petct.cases import ImageFiles
+from h2aseg_nnunet.petct.images.reading import read_case
 from h2aseg_nnunet.petct.nnunet.exports import Logits, export, preprocess
 from h2aseg_nnunet.petct.nnunet.models import load_predictor, modality_channels
 from h2aseg_nnunet.petct.parallel import in_parallel
@@ -95,7 +96,7 @@ def _logits(predictor: nnUNetPredictor, wanted: Sequence[AlteredCase], progress:
     channels = modality_channels(predictor)
     about = predictor.configuration_manager, predictor.plans_manager, predictor.dataset_json
     for case, of_case in itertools.groupby(wanted, key=lambda altered: altered.case):
-        case.read()  # complains, with a reason
+        read_case(case)  # complains, with a reason
         data, properties = preprocess(predictor, case)
         for _, condition, file in of_case:
             progress.set_postfix_str(f"{case.name}, {condition.description}")

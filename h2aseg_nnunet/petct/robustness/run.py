@@ -7,9 +7,9 @@ from typing import NamedTuple
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from h2aseg_nnunet.errors import UserError, listing
+from h2aseg_nnunet.petct.cases import DATASET_ENDINGS, ImageFiles, find_cases, images_in
 from h2aseg_nnunet.petct.evaluate import MetricSettings, evaluate_folders
 from h2aseg_nnunet.petct.files import OutputFolder, exclusively, write_json
-from h2aseg_nnunet.petct.nnunet.cases import DATASET_ENDINGS, ImageFiles, find_cases, images_in
 from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.robustness.conditions import Condition, make_conditions
 from h2aseg_nnunet.petct.robustness.predict import AlteredCase, PredictionSettings, load_single_stage, predict

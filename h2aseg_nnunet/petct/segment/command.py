@@ -4,7 +4,7 @@ import argparse
 
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.dicom import require_dicom
-from h2aseg_nnunet.petct.options import Parser, add_model, add_overlay, add_prediction, add_processes
+from h2aseg_nnunet.petct.options import Parser, add_model, add_overlay, add_prediction, add_processes, check_grid
 
 OUTPUT_TYPES = ("nifti", "dicom_seg", "dicom_rtstruct")
 
@@ -92,19 +92,3 @@ def run(options: argparse.Namespace) -> None:
     print(f"{len(outcomes) - len(refused)} cases segmented: {options.output}/summary.csv. {NOTE}")
     if refused:
         raise UserError(f"{len(refused)} of {len(outcomes)} cases were refused: {listing(refused)}.")
-
-
-def check_grid(text: str) -> str:
-    """Return a grid as it was given: pet, ct, a number of mm, or nothing.
-
-    Raises:
-        UserError: If it is something else.
-    """
-    if text in ("", "pet", "ct"):
-        return text
-    try:
-        if 0 < float(text) < 100:
-            return text
-    except ValueError:
-        pass
-    raise UserError(f"--grid {text}: expected is pet, ct, or the size of voxels in mm, for instance 4.")

@@ -12,12 +12,12 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from tqdm import tqdm
 
 from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.cases import ImageFiles
 from h2aseg_nnunet.petct.check.case import check_case
 from h2aseg_nnunet.petct.check.files import Case
 from h2aseg_nnunet.petct.dicom.inputs import Input, find_inputs
 from h2aseg_nnunet.petct.dicom.prepare import How, Prepared, prepare
 from h2aseg_nnunet.petct.files import OutputFolder, exclusively, write_json, write_text
-from h2aseg_nnunet.petct.nnunet.cases import ImageFiles
 from h2aseg_nnunet.petct.nnunet.dataset_json import Dataset, parse, read_dataset_json
 from h2aseg_nnunet.petct.nnunet.exports import Logits, preprocess
 from h2aseg_nnunet.petct.nnunet.models import find_folds, load_predictor
@@ -28,7 +28,7 @@ from h2aseg_nnunet.petct.tables import write_csv
 
 MARK = "segment.json"
 OUTPUT_TYPES = ("nifti", "dicom_seg", "dicom_rtstruct")
-FORCEABLE = ("unreadable", "grid", "missing-file", "not-finite", "constant")
+FORCEABLE = ("unreadable", "position", "grid", "missing-file", "not-finite", "constant")
 """Errors of `h2aseg check` that --force does not pass over: nothing sensible can come of such a case."""
 
 SUMMARY = ("case", "status", "num_lesions", "tmtv_ml", "tlg", "suv_max", "suv_peak", "message")

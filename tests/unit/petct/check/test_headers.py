@@ -45,7 +45,11 @@ def test_rounding_within_nnunets_tolerance_gives_no_finding(check):
     [
         ({"voxels": VOXELS[:3]}, "size (6, 5, 3)", "(6, 5, 4)"),
         ({"spacing_mm": (2.0, 2.0, 3.3)}, "spacing (2, 2, 3.3) mm", "(2, 2, 3) mm"),
-        ({"origin_mm": (0, 0, 6)}, "origin (0, 0, 6): voxels of equal index lie up to 6 mm (2 voxels) apart", "(0, 0, 0)"),
+        (
+            {"origin_mm": (0, 0, 6)},
+            "origin (0, 0, 6): voxels of equal index lie up to 6 mm (2 voxels) apart",
+            "(0, 0, 0)",
+        ),
         ({"origin_mm": (0, 0.5, 0)}, "lie up to 0.5 mm (0.25 voxels) apart", "(0, 0, 0)"),
         ({"origin_mm": (0.14, 0, 0)}, "lie up to 0.14 mm (0.07 voxels) apart", "(0, 0, 0)"),
         (

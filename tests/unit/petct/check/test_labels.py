@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from h2aseg_nnunet.petct.check import labels as labels_module
-from h2aseg_nnunet.petct.images.masks import Labels
+from h2aseg_nnunet.petct.labels import Labels
 
 
 def check_label(voxels, values, ignore, file):

@@ -8,8 +8,8 @@ import SimpleITK
 
 from h2aseg_nnunet.petct.convert import pairs
 from h2aseg_nnunet.petct.convert.axes import most_common_axes
+from h2aseg_nnunet.petct.images.axes import read_axes
 from h2aseg_nnunet.petct.images.grids import Grid
-from h2aseg_nnunet.petct.nnunet.axes import read_axes
 from tests.unit.petct.convert.layouts import (
     CT_GRID,
     PET_GRID,

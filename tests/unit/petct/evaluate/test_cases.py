@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from h2aseg_nnunet.errors import UserError, listing
+from h2aseg_nnunet.petct.cases import images_in
 from h2aseg_nnunet.petct.evaluate.cases import EvaluatedCase, pair_files, read_case, require_pets
-from h2aseg_nnunet.petct.images.masks import Declared, Labels, MaskValues
-from h2aseg_nnunet.petct.nnunet.cases import images_in
+from h2aseg_nnunet.petct.images.masks import MaskValues
+from h2aseg_nnunet.petct.labels import Declared, Labels
 
 HECKTOR = Declared(Labels((0, 1, 2), {"GTVp": (1,), "GTVn": (2,)}), "HECKTOR")
 FLIPPED_X = (-1, 0, 0, 0, 1, 0, 0, 0, 1)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.images.masks import Declared, Labels, MaskValues, find_fault, leave_out_unjudged, read_mask
+from h2aseg_nnunet.petct.images.masks import MaskValues, find_fault, leave_out_unjudged, read_mask
+from h2aseg_nnunet.petct.labels import Declared, Labels
 
 TUMOR = Declared(Labels((0, 1), {"tumor": (1,)}), "dataset.json")
 WITH_IGNORE = Declared(Labels((0, 1), {"tumor": (1,)}, ignore=2), "dataset.json")

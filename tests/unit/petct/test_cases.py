@@ -3,7 +3,9 @@ import pytest
 import SimpleITK
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.nnunet.cases import find_cases, images_in
+from h2aseg_nnunet.petct.cases import IMAGE_ENDINGS, find_cases, images_in
+from h2aseg_nnunet.petct.images.nifti import NIFTI
+from h2aseg_nnunet.petct.images.reading import FORMATS, read_case
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_images_on_one_grid_are_read(tmp_path):
     for channel in (0, 1):
         write(tmp_path / f"a_000{channel}.nii.gz")
 
-    assert len(find_cases(tmp_path, 2, ".nii.gz")[0].read()) == 2
+    assert len(read_case(find_cases(tmp_path, 2, ".nii.gz")[0])) == 2
 
 
 def test_images_on_two_grids_are_refused_with_their_distance(tmp_path):
@@ -59,7 +61,7 @@ def test_images_on_two_grids_are_refused_with_their_distance(tmp_path):
     write(tmp_path / "a_0001.nii.gz", origin=0.07)
 
     with pytest.raises(UserError, match=r"a_0001\.nii\.gz is not on the grid of .*0\.07 mm \(0\.07 voxels\) apart"):
-        find_cases(tmp_path, 2, ".nii.gz")[0].read()
+        read_case(find_cases(tmp_path, 2, ".nii.gz")[0])
 
 
 def test_images_are_found_by_name_without_ending(tmp_path):
@@ -83,3 +85,7 @@ def test_folders_of_masks_that_cannot_be_used_are_refused(tmp_path, names, part)
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(UserError, match="nowhere is not a folder"):
         images_in(tmp_path / "nowhere")
+
+
+def test_every_image_ending_has_a_reader():
+    assert sorted(IMAGE_ENDINGS) == sorted([*NIFTI, *FORMATS])

@@ -4,11 +4,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-import SimpleITK
-
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.images.grids import require_same_grid
-from h2aseg_nnunet.petct.images.reading import IMAGE_ENDINGS, ending_of, read_image
+
+IMAGE_ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".gipl")
+"""Formats with a place for spacing and origin whose files can be checked; other files in a folder are passed over."""
 
 DATASET_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl")
 """The image endings that nnU-Net's dataset.json may declare."""
@@ -19,17 +18,6 @@ class ImageFiles(NamedTuple):
 
     name: str
     images: list[Path]
-
-    def read(self) -> list[SimpleITK.Image]:
-        """Read the images as they lie in the files.
-
-        Raises:
-            UserError: If a file cannot be read, or they do not share one grid.
-        """
-        images = [read_image(file) for file in self.images]
-        for file, image in zip(self.images[1:], images[1:], strict=True):
-            require_same_grid(file, image, self.images[0], images[0], "Resample it: nnU-Net needs one grid per case.")
-        return images
 
 
 def find_cases(given: Path, num_channels: int, file_ending: str) -> list[ImageFiles]:
@@ -74,6 +62,11 @@ def images_in(folder: Path) -> dict[str, Path]:
     if not images:
         raise UserError(f"{folder} holds no image ({', '.join(IMAGE_ENDINGS)}).")
     return images
+
+
+def ending_of(name: str) -> str | None:
+    """Return the image ending of a file's name, in any case of its letters; None if it is no image."""
+    return next((ending for ending in IMAGE_ENDINGS if name.lower().endswith(ending)), None)
 
 
 def _files(folder: Path, name: str, num_channels: int, file_ending: str) -> ImageFiles:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from h2aseg_nnunet.petct.nnunet.axes import axes_of_training_set, most_common, read_axes, turns_images
+from h2aseg_nnunet.petct.check.training_axes import axes_of_training_set, turns_images
 
 
 def write(file, axes):
@@ -12,25 +12,6 @@ def write(file, axes):
     image = SimpleITK.GetImageFromArray(np.zeros((3, 4, 5), np.uint8))
     SimpleITK.WriteImage(SimpleITK.DICOMOrient(image, axes), str(file))
     return file
-
-
-@pytest.mark.parametrize("axes", ["LPS", "RAS", "LSP"])
-def test_axes_are_read_from_a_header(tmp_path, axes):
-    assert read_axes(write(tmp_path / "image.nii.gz", axes)) == axes
-
-
-def test_what_is_no_image_has_no_axes(tmp_path):
-    (tmp_path / "image.nii.gz").write_bytes(b"none")
-
-    assert read_axes(tmp_path / "image.nii.gz") is None
-
-
-@pytest.mark.parametrize(
-    ("axes", "common"),
-    [(["RAS", "LPS", "RAS"], "RAS"), (["RAS", "LPS"], "LPS"), (["RAS", "LAS"], "LAS"), ([], None)],
-)
-def test_the_most_common_axes_count_and_lps_where_two_are(axes, common):
-    assert most_common(axes) == common
 
 
 def test_a_raw_dataset_has_the_axes_of_most_training_images(tmp_path):

@@ -1,36 +1,17 @@
-"""The axes in which a training set is stored. nnU-Net ignores them: to it a coronal volume is another image."""
+"""The axes in which the training set of a dataset or model is stored."""
 
 import itertools
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.cases import ending_of
 from h2aseg_nnunet.petct.files import read_own_json
-from h2aseg_nnunet.petct.images.itk import header_grid
-from h2aseg_nnunet.petct.images.reading import ending_of
+from h2aseg_nnunet.petct.images.axes import most_common, read_axes
 from h2aseg_nnunet.petct.nnunet.folders import find_raw_dataset
-
-LPS = "LPS"
-"""Left, posterior, superior: the directions in which x, y and z of a DICOM series of axial slices grow."""
 
 LOOKED_AT = 20
 """Images of a training set whose headers are read: most are enough to tell the axes that most have."""
-
-
-def read_axes(file: Path) -> str | None:
-    """Read from a header where the axes run to, such as LPS; None if it cannot be read or is no volume."""
-    try:
-        grid = header_grid(file)
-    except UserError:  # whoever reads the image says why
-        return None
-    return grid.axes if len(grid.size) == 3 else None
-
-
-def most_common(axes: Iterable[str]) -> str | None:
-    """Return the axes that most have; where two are equally common, LPS, else the first in the alphabet."""
-    counts = Counter(axes)
-    return min(counts, key=lambda name: (-counts[name], name != LPS, name), default=None)
 
 
 def axes_of_training_set(dataset_json: Path) -> str | None:
