@@ -10,6 +10,8 @@ from h2aseg_nnunet.network.blocks import ConvOp, ResidualBlock, StemBlock
 from h2aseg_nnunet.network.layout import AttentionLayout
 from h2aseg_nnunet.network.mcsa import MCSA
 
+Block = StemBlock | ResidualBlock
+
 
 class EncoderStage(nn.Module):
     """A residual block per stream, with separate weights, then an interaction (or none).
@@ -18,7 +20,7 @@ class EncoderStage(nn.Module):
         ct, pet: (b, c_in, *); both outputs: (b, c, *), every extent divided by the stage's stride.
     """
 
-    def __init__(self, ct_block: nn.Module, pet_block: nn.Module, interaction: nn.Module | None):
+    def __init__(self, ct_block: Block, pet_block: Block, interaction: nn.Module | None):
         super().__init__()
         self.ct_block = ct_block
         self.pet_block = pet_block
@@ -71,7 +73,7 @@ class Encoder(nn.Module):
         self.strides = strides
         self.output_channels = features_per_stage
 
-        def make_block(stage: int, in_channels: int) -> nn.Module:
+        def make_block(stage: int, in_channels: int) -> Block:
             channels, kernel_size = features_per_stage[stage], kernel_sizes[stage]
             if stage == 0:
                 return StemBlock(conv_op, in_channels, channels, kernel_size, conv_bias, dropout)

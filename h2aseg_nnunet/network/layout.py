@@ -132,7 +132,7 @@ def lay_out_attention(
     if len(window_size) != dimension:
         raise ValueError(f"window_size={list(window_size)}: expected {dimension} extents, as many as conv_op has.")
     merge = min(window_size)
-    merge_sizes = [[min(merge, n) for n in size] for size in sizes or [[merge] * dimension] * n_stages]
+    merge_sizes = [[min(merge, n) for n in size] for size in sizes or [(merge,) * dimension] * n_stages]
     return AttentionLayout(list(interactions), tuple(window_size), merge_sizes)
 
 

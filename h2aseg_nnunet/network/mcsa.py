@@ -70,9 +70,10 @@ class MCSA(nn.Module):
 
     def _activate(
         self, ct_activation: NormPReLU, pet_activation: NormPReLU, ct: Tensor, pet: Tensor
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, Tensor]:
         if kernels.use_fused(self, ct):
-            return kernels.norm_prelus([ct_activation, pet_activation], [ct, pet])
+            ct, pet = kernels.norm_prelus([ct_activation, pet_activation], [ct, pet])
+            return ct, pet
         return ct_activation(ct), pet_activation(pet)
 
 
