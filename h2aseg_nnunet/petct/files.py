@@ -149,9 +149,7 @@ class OutputFolder(NamedTuple):
         now = json.loads(as_json(dict(settings)))
         changed = [f"{key} {earlier.get(key)!r}, now {now.get(key)!r}" for key in now if earlier.get(key) != now[key]]
         if changed:
-            raise UserError(
-                f"{self.path} holds {self.kind} with other settings ({'; '.join(changed)}): {self.remedy}."
-            )
+            raise UserError(f"{self.path} holds {self.kind} with other settings ({'; '.join(changed)}): {self.remedy}.")
 
 
 @contextmanager

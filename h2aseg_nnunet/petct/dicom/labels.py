@@ -113,8 +113,8 @@ def _read_seg(label: LabelObject, numbers: Sequence[int]) -> SimpleITK.Image:
         volume = segmentation.get_volume(segment_numbers=list(numbers), combine_segments=False)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{label.file} is no volume: {' '.join(str(error).split())}") from error
-    array = np.asarray(volume.array).reshape(*volume.spatial_shape, -1).any(axis=-1).astype(np.uint8)
-    image = SimpleITK.GetImageFromArray(array)
+    array = np.any(volume.array.reshape(*volume.spatial_shape, -1), axis=-1)
+    image = SimpleITK.GetImageFromArray(np.asarray(array, np.uint8))
     slices, rows, columns = (np.asarray(vector) for vector in volume.unit_vectors())
     spacing = volume.spacing
     image.SetSpacing([float(value) for value in spacing[::-1]])

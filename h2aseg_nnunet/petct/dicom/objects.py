@@ -16,7 +16,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 
 from h2aseg_nnunet import __version__
-from h2aseg_nnunet.petct.dicom.series import Series
+from h2aseg_nnunet.petct.dicom.series import Series, Slice
 from h2aseg_nnunet.petct.dicom.volume import Stack, stack
 from h2aseg_nnunet.petct.files import replacing
 
@@ -129,7 +129,7 @@ def write_rtstruct(file: Path, masks: Mapping[str, NDArray], series: Series, alg
 def _headers(stacked: Stack) -> tuple[list[Dataset], list[int]]:
     """Headers of the source images, and the index in the volume of each of their frames."""
     files = list(dict.fromkeys(each.file for each in stacked.slices))
-    headers = [dcmread(file, stop_before_pixels=True, force=True) for file in files]
+    headers: list[Dataset] = [dcmread(file, stop_before_pixels=True, force=True) for file in files]
     for header in headers:
         for name in MAY_BE_EMPTY:
             if name not in header:
@@ -148,7 +148,7 @@ def _rtstruct_header(header: Dataset, series: Series, algorithm: str) -> FileDat
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = RTStructureSetStorage, generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     for name in MAY_BE_EMPTY:
         setattr(ds, name, header.get(name, ""))
     for name in ("StudyInstanceUID", "FrameOfReferenceUID"):
@@ -180,7 +180,7 @@ def _referenced_frame(header: Dataset, series: Series, stacked: Stack) -> Datase
     return _dataset(FrameOfReferenceUID=series.frame_of_reference, RTReferencedStudySequence=[study])
 
 
-def _reference(header: Dataset, each) -> Dataset:  # type: ignore[no-untyped-def]
+def _reference(header: Dataset, each: Slice) -> Dataset:
     reference = _dataset(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=each.uid)
     if "PerFrameFunctionalGroupsSequence" in header:
         reference.ReferencedFrameNumber = each.frame + 1

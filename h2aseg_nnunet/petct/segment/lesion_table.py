@@ -31,7 +31,7 @@ def measure_lesions(mask: SimpleITK.Image, suv: NDArray, probability: NDArray | 
     array = SimpleITK.GetArrayViewFromImage(mask)
     spacing_mm = mask.GetSpacing()[::-1]
     labels, _ = label_components(array)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for lesion in sorted(lesions(array, spacing_mm, suv=suv), key=lambda lesion: -lesion.volume_ml):
         inside = labels[lesion.bounding_box] == lesion.label
         whole = np.zeros(labels.shape, bool)
