@@ -125,11 +125,11 @@ def count_trainers(plan: str, trainers: Iterable[type[nnUNetTrainer]]) -> dict[s
     found = {}
     for trainer in trainers:
         with contextlib.redirect_stdout(io.StringIO()):
-            found[trainer.__name__] = count_traffic(lambda trainer=trainer: _build(trainer, settings), shape)
+            found[trainer.__name__] = count_traffic(lambda trainer=trainer: build(trainer, settings), shape)
     return found
 
 
-def _build(trainer: type[nnUNetTrainer], settings: tuple[Any, ...]) -> nn.Module:
+def build(trainer: type[nnUNetTrainer], settings: tuple[Any, ...]) -> nn.Module:
     try:
         return trainer.build_network_architecture(*settings)
     except TypeError:  # nnU-Net's own has its earlier signature

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from h2aseg_nnunet.network.norm import exact_dtype
 from h2aseg_nnunet.network.resize import resize
@@ -71,12 +72,11 @@ class TAMW(nn.Module):
     def gains(self, ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor) -> tuple[Tensor, Tensor]:
         """Gains w1 of tumor and w0 of background, (b, channels) each, channels in the order CT, PET, decoder."""
         with torch.autocast(ct.device.type, enabled=False):
-            streams = torch.cat([ct, pet], 1)
-            decoder_mean = _mean_of_resized(decoder, ct.shape[2:])
-            mean, in_tumor = _mean(streams), _mean(streams * tumor)
-            w1 = self.tumor_gains(torch.cat([in_tumor, decoder_mean], 1))
-            w0 = self.background_gains(torch.cat([mean - in_tumor, decoder_mean], 1))
-            return w1, w0
+            ct_mean, pet_mean, decoder_mean = _mean(ct), _mean(pet), _mean_of_resized(decoder, ct.shape[2:])
+            ct_in_tumor, pet_in_tumor = _mean(ct * tumor), _mean(pet * tumor)
+            in_tumor = torch.cat([ct_in_tumor, pet_in_tumor, decoder_mean], 1)
+            in_background = torch.cat([ct_mean - ct_in_tumor, pet_mean - pet_in_tumor, decoder_mean], 1)
+            return self.tumor_gains(in_tumor), self.background_gains(in_background)
 
     def _split(self, gains: Tensor, like: Tensor) -> tuple[Tensor, ...]:
         """(b, channels) -> gains of CT, PET and decoder features, ready to be multiplied with maps."""
@@ -93,19 +93,9 @@ def _mean_of_resized(features: Tensor, size: Sequence[int]) -> Tensor:
 
     Along each axis, the mean of an interpolation is a weighted mean of what is interpolated.
     """
-    weights = 1.0
-    for axis, (extent, resized) in enumerate(zip(features.shape[2:], size, strict=True)):
-        along = features.new_tensor(_weights_of_resized(extent, resized), dtype=exact_dtype(features))
-        weights = weights * along.view(-1, *[1] * (features.ndim - 3 - axis))
-    return (features * weights).flatten(2).sum(-1)
-
-
-def _weights_of_resized(extent: int, resized: int) -> list[float]:
-    """How much each of `extent` positions counts in the mean of their interpolation at `resized` positions."""
-    weights = [0.0] * extent
-    for i in range(resized):
-        position = i * (extent - 1) / max(1, resized - 1)  # corners coincide
-        before = min(int(position), max(0, extent - 2))
-        weights[before] += (1 - (position - before)) / resized
-        weights[min(before + 1, extent - 1)] += (position - before) / resized
-    return weights
+    means = features.to(exact_dtype(features))
+    for extent, resized in zip(reversed(features.shape[2:]), reversed(size), strict=True):
+        positions = torch.eye(extent, dtype=means.dtype, device=means.device).unsqueeze(0)
+        weights = F.interpolate(positions, size=resized, mode="linear", align_corners=True).mean(-1).squeeze(0)
+        means = means @ weights
+    return means

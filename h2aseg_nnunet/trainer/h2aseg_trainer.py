@@ -19,6 +19,7 @@ from h2aseg_nnunet.network.layout import arguments_from_unet, stage_sizes
 from h2aseg_nnunet.network.readings import unwrap
 from h2aseg_nnunet.petct.nnunet.checkpoints import save_whole
 from h2aseg_nnunet.trainer.checkpoints import CheckedH2ASeg, check_checkpoint
+from h2aseg_nnunet.trainer.compilation import recomputed_activations
 from h2aseg_nnunet.trainer.supervision import FullResolutionSupervision, dice_of, halving_weights
 from h2aseg_nnunet.trainer.tamw_log import as_line, log_gains, measure_gains
 
@@ -187,7 +188,8 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         Raises:
             UserError: If an image holds NaN or infinite values, which would make every weight NaN and go unnoticed.
         """
-        step = super().train_step(batch)
+        with recomputed_activations():  # the first step compiles
+            step = super().train_step(batch)
         if not np.isfinite(step["loss"]):
             _refuse_images_that_are_not_finite(batch)  # else float16 overflowed, which nnU-Net's loss scaling mends
         return step
