@@ -159,24 +159,6 @@ def test_autocast_is_finite_and_close_to_float32(dtype):
     assert (outputs[0].float() - expected).abs().mean() < 0.05 * expected.abs().mean()
 
 
-def test_the_whole_network_compiles_to_one_graph_and_switches_deep_supervision():
-    """Tracing and autograd as in nnU-Net's default on GPUs, without the minutes that generating code takes."""
-    network = make(deep_supervision=True, interactions=["none", "mcsa", "global"], window_size=(4, 8, 8))
-    x = torch.randn(1, 2, 7, 12, 16)
-    expected = network(x)
-    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
-
-    outputs = compiled(x)
-    sum(output.square().mean() for output in outputs).backward()
-    network.decoder.deep_supervision = False
-    prediction = compiled(x)
-
-    for output, reference in zip(outputs, expected, strict=True):
-        torch.testing.assert_close(output, reference, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(prediction, expected[0], rtol=1e-4, atol=1e-4)
-    assert all(p.grad.isfinite().all() for p in network.parameters())
-
-
 def test_constant_images_give_finite_logits():
     assert make().eval()(torch.zeros(1, 2, 8, 12, 16)).isfinite().all()
 
