@@ -19,18 +19,13 @@ from torch import Tensor
 
 from h2aseg_nnunet.network.norm import CONSTANT_VARIANCE, EPS, exact_dtype
 
-library = torch.library.Library("h2aseg", "FRAGMENT")
-library.define(
+SCHEMAS = (
     "norm_prelu(Tensor[] parts, Tensor? tumor, Tensor? w1, Tensor? w0, Tensor[] slopes, Tensor(a!)[] outs, "
-    "Tensor(b!) mean, Tensor(c!) inverse_std, bool again) -> ()"
-)
-library.define(
+    "Tensor(b!) mean, Tensor(c!) inverse_std, bool again) -> ()",
     "norm_prelu_backward(Tensor[] gradients, Tensor[] parts, Tensor? tumor, Tensor? w1, Tensor? w0, Tensor[] slopes, "
-    "Tensor mean, Tensor inverse_std) -> Tensor[]"
-)
-library.define("means_by_share(Tensor[] maps, Tensor share) -> Tensor")
-library.define(
-    "means_by_share_backward(Tensor[] gradients, Tensor means_gradient, Tensor[] maps, Tensor share) -> Tensor[]"
+    "Tensor mean, Tensor inverse_std) -> Tensor[]",
+    "means_by_share(Tensor[] maps, Tensor share) -> Tensor",
+    "means_by_share_backward(Tensor[] gradients, Tensor means_gradient, Tensor[] maps, Tensor share) -> Tensor[]",
 )
 
 MAX_CONSTANT_INVERSE_STD = (CONSTANT_VARIANCE + EPS) ** -0.5
@@ -181,12 +176,22 @@ def _as_triton(name: str) -> Callable[..., Any]:
     return run
 
 
-for _formula, _fake in (
-    (norm_prelu, lambda *_: None),
-    (norm_prelu_backward, _fake_norm_prelu_backward),
-    (means_by_share, _fake_means_by_share),
-    (means_by_share_backward, _fake_means_by_share_backward),
-):
-    library.impl(_formula.__name__, _formula, "CPU")
-    library.impl(_formula.__name__, _as_triton(_formula.__name__), "CUDA")
-    torch.library.register_fake(f"h2aseg::{_formula.__name__}", _fake, lib=library)
+def _register() -> torch.library.Library:
+    """Tell torch of the operations: their schemas, and what computes them on a CPU, on CUDA and on fake tensors."""
+    library = torch.library.Library("h2aseg", "FRAGMENT")
+    for schema in SCHEMAS:
+        library.define(schema)
+    for formula, fake in (
+        (norm_prelu, lambda *_: None),
+        (norm_prelu_backward, _fake_norm_prelu_backward),
+        (means_by_share, _fake_means_by_share),
+        (means_by_share_backward, _fake_means_by_share_backward),
+    ):
+        library.impl(formula.__name__, formula, "CPU")
+        library.impl(formula.__name__, _as_triton(formula.__name__), "CUDA")
+        torch.library.register_fake(f"h2aseg::{formula.__name__}", fake, lib=library)
+    return library
+
+
+# torch knows an operation once per process, but this module may be imported again, under another name or anew
+library = None if hasattr(torch.ops.h2aseg, "norm_prelu") else _register()
