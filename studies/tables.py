@@ -7,7 +7,7 @@ between `<!-- table: NAME -->` and `<!-- end -->`; outside of them docs/accuracy
 import argparse
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -68,21 +68,13 @@ def results(runs: pd.DataFrame) -> str:
 
 def one_unit_per_column(runs: pd.DataFrame) -> str:
     dice, falsely_ml = by_case(runs), by_case(runs, "false_positive_volume_ml")
-    misleading = {trainer: only(cases, cases_where_pet_misleads()) for trainer, cases in dice.items()}
-    heading = [
-        "",
-        "trainer",
-        f"Dice, {number_of_cases(dice)} patients",
-        f"Dice, the {number_of_cases(misleading)} where PET alone misleads",
-        "marked falsely, ml per patient",
+    rows = [
+        [NETWORKS[trainer], f"`{trainer}`", f"{mean(dice[trainer]):.3f}", f"{mean(falsely_ml[trainer]):.1f}"]
+        for trainer in dice
     ]
-    columns = [
-        bold_best([f"{mean(cases):.3f}" for cases in dice.values()], max),
-        bold_best([f"{mean(cases):.3f}" for cases in misleading.values()], max),
-        bold_best([f"{mean(cases):.1f}" for cases in falsely_ml.values()], min),
-    ]
-    names = [NETWORKS[trainer] for trainer in dice], [f"`{trainer}`" for trainer in dice]
-    return to_markdown(heading, list(zip(*names, *columns, strict=True)))
+    return to_markdown(
+        ["", "trainer", f"Dice, {number_of_cases(dice)} patients", "marked falsely, ml per patient"], rows
+    )
 
 
 def accuracy(runs: pd.DataFrame) -> str:
@@ -217,10 +209,6 @@ def number_of_cases(values: Mapping[str, Mapping[str, float]]) -> int:
 
 def wrapped(text: str) -> str:
     return textwrap.fill(text, 120, break_on_hyphens=False)
-
-
-def bold_best(cells: Sequence[str], best: Callable[..., str]) -> list[str]:
-    return [f"**{cell}**" if cell == best(cells, key=float) else cell for cell in cells]
 
 
 if __name__ == "__main__":
