@@ -93,11 +93,12 @@ def nnunet_loss(network: nn.Module, image: Tensor, dtype: torch.dtype) -> Tensor
     """nnU-Net's loss, summed over all outputs; the outputs themselves are gone at the end, as in its train_step.
 
     H2ASeg's trainers compare coarse outputs at full resolution, which leaves the peak as it is: those maps are gone
-    when backward reaches the finest features (tests/planning).
+    when backward reaches the finest features (tests/integration/test_planning_memory.py).
     """
     dice_options = {"batch_dice": False, "smooth": 1e-5, "do_bg": False, "ddp": False}
     loss = DC_and_CE_loss(dice_options, {}, dice_class=MemoryEfficientSoftDiceLoss)
-    # No fake CUDA tensors: backward would need the device. CPU autocast keeps the same tensors (tests/planning).
+    # No fake CUDA tensors: backward would need the device. CPU autocast keeps the same tensors
+    # (tests/integration/test_planning_memory.py).
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         logits = network(image)
         targets = [output.new_zeros(len(output), 1, *output.shape[2:], dtype=torch.float32) for output in logits]

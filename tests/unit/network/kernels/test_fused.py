@@ -1,6 +1,7 @@
 """Every kernel equals its plain formula, outputs and gradients, in float64: a CPU's way, and a CUDA card's.
 
-A card's way runs here on a CPU, with the formulas of ops.py in place of its Triton kernels; see test_triton.py.
+A card's way runs here on a CPU, with the formulas of ops.py in place of its Triton kernels, which
+tests/integration/test_triton.py compares with them.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,6 @@
-"""Every Triton kernel against its formula of ops.py, by Triton's interpreter: run by test_triton.py in its own process.
+"""Every Triton kernel against its formula of ops.py, by Triton's interpreter.
+
+Run by tests/integration/test_triton.py in a process of its own.
 
 The interpreter is chosen by an environment variable before Triton is imported.
 """
