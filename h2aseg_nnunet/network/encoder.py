@@ -42,7 +42,7 @@ class Encoder(nn.Module):
     Args:
         input_channels: Input channels of the CT and of the PET stream.
         features_per_stage: Features of each stream per stage.
-        conv_op, kernel_sizes, strides, conv_bias: As in H2ASeg, one entry per stage and axis.
+        conv_op, kernel_sizes, strides, conv_bias: The arguments of H2ASeg, one entry per stage and axis.
         attention: Where and how the streams interact.
         token_norm: Whether attention normalizes what it reads; see BidirectionalAttention.
         dropout: Channel dropout in the residual blocks.

@@ -42,7 +42,7 @@ def load_release(
     Args:
         state_dict: The release's weights, of any floating-point type, which the network takes over.
         window_size: MCSA's windows, which no weight tells.
-        deep_supervision: As in H2ASeg.
+        deep_supervision: Return the logits of all stages; see Decoder.
 
     Raises:
         ValueError: If names or shapes are not those of a release; the message names them.

@@ -66,16 +66,17 @@ def training_step_bytes(
 ) -> int:
     """Peak bytes of tensors in nnU-Net's training step: weights, moments, forward under autocast, loss and backward.
 
-    Clipping and the optimiser come when the activations are gone. What `torch.compile` saves is not counted.
+    Clipping and the optimizer come when the activations are gone. What `torch.compile` saves is not counted.
 
     Args:
-        build_network: Makes the network, with deep supervision. It is called inside: its weights take no memory.
-        input_channels: Of the batch.
+        build_network: Function that makes the network, with deep supervision. It is called inside, so that the
+            weights take no memory.
+        input_channels: Channels of the batch.
         patch_size: Extents of the batch.
         batch_size: Samples of the batch.
-        dtype: Of autocast; float32 trains without it.
+        dtype: Type of autocast; float32 trains without it.
         limit: Bytes beyond which counting is not worth while.
-        moments: What the optimiser keeps per weight: 1 for SGD with momentum, 2 for AdamW.
+        moments: Number of values that the optimizer keeps per weight: 1 for SGD with momentum, 2 for AdamW.
 
     Raises:
         MemoryError: If the step needs more than `limit`.

@@ -28,14 +28,15 @@ class H2ASegPlanner(ExperimentPlanner):
 
     nnU-Net's search is untouched, and the plan names nnU-Net's U-Net, which the trainer maps to H2ASeg as it maps any
     plan's: one kind of plan for all trainers, and the stock U-Net can be trained on the same patches to compare. Only
-    the estimate is H2ASeg's. nnU-Net compares an estimate, for one batch, with a reference; here the reference is the
-    card, the batch is one sample, and the estimate is the share of the card that a sample takes.
+    the estimate is H2ASeg's. nnU-Net scales the batch size by reference / estimate. Here the reference is 1, the whole
+    card, and the estimate is the fraction of the card that one sample needs.
 
     Args:
         gpu_memory_target_in_gb: Memory of the card, in GiB.
-        trainer: Whose network is planned for.
-        configurations: Those to write; all if empty. They name each other in a cascade, so one of it brings the others.
-        others: As in nnU-Net.
+        trainer: The trainer whose network is planned for.
+        configurations: The configurations to write; all if empty. Those of a cascade name each other, so that one of
+            them brings the others.
+        others: The arguments of nnU-Net's planner.
     """
 
     def __init__(

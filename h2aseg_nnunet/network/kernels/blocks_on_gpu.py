@@ -170,7 +170,7 @@ class Blocks(torch.autograd.Function):
     Args:
         n: Blocks.
         num_parts: Maps, as many as blocks, or any number for a single block.
-        geometry: Of conv1, conv_skip and conv2.
+        geometry: Strides, padding and kernels of conv1, conv_skip and conv2.
         masks: What channel dropout multiplies the outputs of conv1 with, or None, for each block.
         tensors: Parts; tumor, w1 and w0, or None three times; the first activations' slopes of all blocks, those of the
             skip paths, those of the second activations; for each block weights and biases of conv1, conv_skip, conv2.
