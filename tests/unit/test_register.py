@@ -1,4 +1,4 @@
-"""How nnU-Net finds our trainers through `nnUNet_extTrainer`; tests/test_install.py does it in real environments."""
+"""How nnU-Net finds our trainers through `nnUNet_extTrainer`; in real environments: tests/release/test_install.py."""
 
 import os
 import pickle
@@ -83,9 +83,8 @@ def test_the_found_class_can_be_pickled(registered):
     assert pickle.loads(pickle.dumps(found)) is found
 
 
-@pytest.mark.parametrize("method", ["spawn", "fork"])
-def test_child_processes_find_the_same_class(registered, method):
-    with get_context(method).Pool(1) as pool:
+def test_forked_processes_find_the_same_class(registered):
+    with get_context("fork").Pool(1) as pool:
         search = pool.apply_async(recursive_find_trainer_class_by_name, ["nnUNetTrainerH2ASeg"])
 
         assert search.get(timeout=120) is h2aseg_nnunet.nnUNetTrainerH2ASeg

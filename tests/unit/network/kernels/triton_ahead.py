@@ -1,4 +1,4 @@
-"""Compile every Triton kernel for CUDA cards, without one: run by test_triton.py in its own process.
+"""Compile every Triton kernel for CUDA cards, without one: run by integration/test_triton.py in its own process.
 
 The kernels' host code runs on a CPU's tensors. What it would launch is compiled for sm_80 (A100) and sm_90 (H100).
 """

@@ -1,6 +1,6 @@
 """Every Triton kernel against its formula of ops.py, by Triton's interpreter.
 
-Run by tests/integration/test_triton.py in a process of its own.
+Run by integration/test_triton.py in a process of its own.
 
 The interpreter is chosen by an environment variable before Triton is imported.
 """
