@@ -43,7 +43,7 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
     AdamW trains it instead of nnU-Net's SGD, the rate falls as nnU-Net's does; Dice is that of the whole batch, also
     where nnU-Net plans that of each sample; every stage is compared with the label at full resolution, as in the
     release, and not at its own. Attention reads normalized tokens, unlike the release's: see BidirectionalAttention. A
-    plan that names H2ASeg decides that itself. docs/accuracy.md has the evidence.
+    plan that names H2ASeg decides that itself. studies/notebook.md has the evidence.
 
     Recipes are subclasses of a few lines (docs/trainers.md). A subclass may set NNUNET_SETTINGS as class attributes.
 
