@@ -2,9 +2,11 @@
 
 import email.parser
 import json
+import os
 import shutil
 import socket
 import subprocess
+import sysconfig
 import time
 import urllib.request
 from pathlib import Path
@@ -125,7 +127,8 @@ def test_a_study_is_fetched_segmented_and_its_seg_is_found_under_it(server, tmp_
 
 def read_with_dcmqi(file: Path, folder: Path) -> SimpleITK.Image:
     """Read by an independent program."""
-    reader = shutil.which("segimage2itkimage")
+    beside_python = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    reader = shutil.which("segimage2itkimage", path=beside_python)
     if reader is None:
         pytest.skip("dcmqi is not installed (pip install dcmqi)")
     done = subprocess.run(
