@@ -9,9 +9,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.integration)
-            item.add_marker(
-                pytest.mark.filterwarnings("default")
-            )  # nnU-Net and its libraries warn of their own matters
+            if item.get_closest_marker("filterwarnings") is None:
+                item.add_marker(pytest.mark.filterwarnings("default"))  # nnU-Net and its libraries warn of much
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 import SimpleITK
 
 from tests.synthetic import Tissue, make_image, paint
@@ -73,8 +72,3 @@ class Folders:
     @staticmethod
     def _options(*values):
         return map(str, values)
-
-
-@pytest.fixture
-def folders(tmp_path):
-    return Folders(tmp_path)

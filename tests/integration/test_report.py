@@ -1,3 +1,5 @@
+"""`h2aseg report` from folders to pages."""
+
 import base64
 import io
 import json
@@ -16,8 +18,15 @@ from h2aseg_nnunet.petct.report import case_page as case_report
 from h2aseg_nnunet.petct.report import run as report
 from h2aseg_nnunet.petct.report.case_page import PageSettings
 from h2aseg_nnunet.petct.report.run import make_report
-from tests.unit.petct.report.conftest import FALSE, MISSED, SHAPE, TRUE, arrays
+from tests.unit.petct.report.conftest import FALSE, MISSED, SHAPE, TRUE, Folders, arrays
 from tests.unit.petct.report.pages import Page, check
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return Folders(tmp_path)
 
 
 def run(arguments):
