@@ -163,7 +163,8 @@ def test_all_ends_with_a_killed_caller(log):
 
 
 def test_ctrl_c_lets_the_command_clean_up(log):
-    code = "import time\nprint('ready')\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('cleaned up')"
+    heed = "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)"  # a job in the background does not
+    code = f"{heed}\nprint('ready')\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('cleaned up')"
 
     def interrupt(line: str) -> None:
         if line == "ready":

@@ -96,13 +96,14 @@ def test_a_caller_who_stops_early_waits_for_nothing():
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
 from h2aseg_nnunet.petct.parallel import in_parallel
 
 def sleep(seconds):
     time.sleep(seconds)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     for item, _ in in_parallel(sleep, [0, 600, 600], 2):
         print(item, flush=True)
 """
