@@ -163,7 +163,8 @@ def test_all_ends_with_a_killed_caller(log):
 
 
 def test_ctrl_c_lets_the_command_clean_up(log):
-    heed = "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)"  # a job in the background does not
+    # a job in the background ignores Ctrl-C
+    heed = "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
     code = f"{heed}\nprint('ready')\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('cleaned up')"
 
     def interrupt(line: str) -> None:
