@@ -1,7 +1,7 @@
 """What a network costs: parameters, bytes kept for backward, FLOP, time and peak memory.
 
 The deterministic figures are counted on tensors that have a size but no content (FakeTensorMode): within seconds,
-and to the byte what a real run keeps (tests/unit/network/test_cost.py).
+and to the byte what a real run keeps (tests/integration/test_cost.py).
 """
 
 import gc
