@@ -113,9 +113,8 @@ def run(options: argparse.Namespace) -> None:
         "autopet": lambda: autopet.plan(options.source),
         "hecktor": lambda: hecktor.plan(options.source, options.bounding_boxes),
         "pairs": lambda: pairs.plan(options.source, options.labels),
+        "dicom": lambda: _plan_dicom(options),
     }
-    if options.layout == "dicom":
-        plans["dicom"] = lambda: _plan_dicom(options)
     spacing = getattr(options, "spacing", None)
     spacing_mm = tuple(spacing * 3 if len(spacing) == 1 else spacing) if spacing else None
     how = ConversionOptions(spacing_mm, options.link, options.pet_channel, options.reorient)

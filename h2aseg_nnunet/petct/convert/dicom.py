@@ -11,10 +11,9 @@ from tqdm import tqdm
 
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.convert.plan import Case, Plan
-from h2aseg_nnunet.petct.dicom.choose import choose_pair
 from h2aseg_nnunet.petct.dicom.inputs import Input, find_inputs
 from h2aseg_nnunet.petct.dicom.labels import LabelObject, find_label_objects, read_label
-from h2aseg_nnunet.petct.dicom.prepare import How, prepare
+from h2aseg_nnunet.petct.dicom.prepare import How, Prepared, prepare
 from h2aseg_nnunet.petct.files import read_own_json, replacing, write_json
 from h2aseg_nnunet.petct.parallel import in_parallel
 
@@ -111,9 +110,9 @@ def _extracted(case: Input, folder: Path, options: DicomOptions, objects: Mappin
         shutil.rmtree(own, ignore_errors=True)
         prepared = prepare(case, How(options.grid, own))
         if of_study:
-            _write_label(case, options, of_study, label)
-        write_json(record, prepared.record | {"state": state})
-        done = read_own_json(record)
+            _write_label(prepared, of_study, options.rois, label)
+        done = prepared.record | {"state": state}
+        write_json(record, done)
     return Case(
         case.name,
         case.study.patient,
@@ -121,14 +120,13 @@ def _extracted(case: Input, folder: Path, options: DicomOptions, objects: Mappin
         own / f"{case.name}_0001.nii.gz",
         label if of_study else None,
         training=bool(of_study),
-        stratum=_tracer(done or {}),
+        stratum=_tracer(done),
     )
 
 
-def _write_label(case: Input, options: DicomOptions, objects: Sequence[LabelObject], file: Path) -> None:
-    assert case.study is not None
-    pair = choose_pair(case.study)
-    image = read_label(objects, case.study, pair.ct if options.grid == "ct" else pair.pet, options.rois)
+def _write_label(prepared: Prepared, objects: Sequence[LabelObject], rois: Sequence[str], file: Path) -> None:
+    assert prepared.input.study is not None and prepared.series is not None
+    image = read_label(objects, prepared.input.study, prepared.series, rois)
     with replacing(file) as temporary:
         SimpleITK.WriteImage(image, str(temporary), True)
 

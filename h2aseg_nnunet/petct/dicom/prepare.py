@@ -99,5 +99,4 @@ def _on_one_grid(ct: SimpleITK.Image, pet: SimpleITK.Image, grid: str) -> tuple[
 
 
 def _is_axial(image: SimpleITK.Image) -> bool:
-    code = SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
-    return code[2] in AXIAL
+    return Grid.of(image).axes[2] in AXIAL

@@ -60,13 +60,11 @@ def stack(series: Series) -> Stack:
     order = np.argsort(along, kind="stable")
     _refuse_doubled(series, along[order], [slices[i] for i in order])
     gap_mm = _even_gap(series, along[order])
-    first, last = positions[order[0]], positions[order[-1]]
     _refuse_shear(series, positions[order], normal, gap_mm)
     row_mm, column_mm = _common_spacing(series)
-    del last
     return Stack(
         [slices[i] for i in order],
-        tuple(first.tolist()),
+        tuple(positions[order[0]].tolist()),
         (column_mm, row_mm, gap_mm),
         tuple(np.stack([rows, columns, normal], axis=1).ravel().tolist()),
     )

@@ -5,8 +5,7 @@ import argparse
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.dicom import require_dicom
 from h2aseg_nnunet.petct.options import Parser, add_model, add_overlay, add_prediction, add_processes, check_grid
-
-OUTPUT_TYPES = ("nifti", "dicom_seg", "dicom_rtstruct")
+from h2aseg_nnunet.petct.segment import OUTPUT_TYPES
 
 
 def add_arguments(parser: Parser) -> None:

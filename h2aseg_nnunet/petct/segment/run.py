@@ -18,7 +18,7 @@ from h2aseg_nnunet.petct.check.files import Case
 from h2aseg_nnunet.petct.dicom.inputs import Input, find_inputs
 from h2aseg_nnunet.petct.dicom.prepare import How, Prepared, prepare
 from h2aseg_nnunet.petct.files import OutputFolder, exclusively, write_json, write_text
-from h2aseg_nnunet.petct.nnunet.dataset_json import Dataset, parse, read_dataset_json
+from h2aseg_nnunet.petct.nnunet.dataset_json import Dataset, read_dataset, read_dataset_json
 from h2aseg_nnunet.petct.nnunet.exports import Logits, preprocess
 from h2aseg_nnunet.petct.nnunet.models import find_folds, load_predictor
 from h2aseg_nnunet.petct.own_files import OwnFiles
@@ -27,8 +27,7 @@ from h2aseg_nnunet.petct.segment.finish import NOTE, Outcome, Outputs, Predicted
 from h2aseg_nnunet.petct.tables import write_csv
 
 MARK = "segment.json"
-OUTPUT_TYPES = ("nifti", "dicom_seg", "dicom_rtstruct")
-FORCEABLE = ("unreadable", "position", "grid", "missing-file", "not-finite", "constant")
+NEVER_FORCED = ("unreadable", "position", "grid", "missing-file", "not-finite", "constant")
 """Errors of `h2aseg check` that --force does not pass over: nothing sensible can come of such a case."""
 
 SUMMARY = ("case", "status", "num_lesions", "tmtv_ml", "tlg", "suv_max", "suv_peak", "message")
@@ -44,7 +43,7 @@ class Settings(NamedTuple):
         mirroring: Whether to use nnU-Net's test-time augmentation.
         device: auto, cpu, cuda or mps.
         grid: "pet", "ct", or a number of mm; empty for the grid of the model's training.
-        output_types: Out of `OUTPUT_TYPES`.
+        output_types: Out of `OUTPUT_TYPES` of the package.
         preview: Whether to draw a picture of every case.
         report: Whether to make `h2aseg report`'s pages.
         force: Whether to segment cases although `h2aseg check` finds errors in them.
@@ -92,7 +91,7 @@ def segment(given: str | Path, model: str | Path, output: str | Path, settings: 
     output = Path(output).absolute()
     with TemporaryDirectory() as unpacked:
         model = _model_folder(Path(model), Path(unpacked))
-        dataset = _dataset(model)
+        dataset = read_dataset(model / "dataset.json")
         settings = settings._replace(grid=settings.grid or _grid_of_training(model))
         inputs = find_inputs(Path(given), dataset.file_ending, dataset.num_channels, settings.weights)
         folds = find_folds(model, settings.folds, settings.checkpoint)
@@ -196,9 +195,9 @@ def _prepared(case: Input, how: How, dataset: Dataset, force: bool) -> _Checked:
     """
     prepared = prepare(case, how)
     findings = check_case(Case(case.name, prepared.images), dataset._replace(labels=None)).findings
-    errors = [each for each in findings if each.severity == "error" and (not force or each.check in FORCEABLE)]
+    errors = [each for each in findings if each.severity == "error" and (not force or each.check in NEVER_FORCED)]
     if errors:
-        hint = "" if errors[0].check in FORCEABLE else " (--force segments it all the same)"
+        hint = "" if errors[0].check in NEVER_FORCED else " (--force segments it all the same)"
         raise UserError(errors[0].line(prepared.images[0].parent).removeprefix("error: ") + hint)
     root = prepared.images[0].parent
     return _Checked(prepared, [each.line(root) for each in findings if each.severity != "note"])
@@ -226,14 +225,6 @@ def _model_folder(model: Path, unpacked: Path) -> Path:
         names = ", ".join(folder.name for folder in found) or "none"
         raise UserError(f"-m {model} should hold one model, but holds {names}: unpack it and give the folder.")
     return found[0]
-
-
-def _dataset(model: Path) -> Dataset:
-    file = model / "dataset.json"
-    dataset, faults = parse(read_dataset_json(file))
-    if dataset is None or dataset.labels is None:
-        raise UserError(f"{file}: {faults[0].found}; expected {faults[0].expected}. {faults[0].remedy}")
-    return dataset
 
 
 def _grid_of_training(model: Path) -> str:
