@@ -3,19 +3,9 @@ import pytest
 import torch
 
 from h2aseg_nnunet.petct.perturb import move_rigidly, without
+from tests.blobs import blob, center_of_mass
 
 CUBES = (1.0, 1.0, 1.0)
-
-
-def center_of_mass(image: torch.Tensor) -> np.ndarray:
-    positions = torch.meshgrid(*[torch.arange(float(n)) for n in image.shape], indexing="ij")
-    return np.array([((image * each).sum() / image.sum()).item() for each in positions])
-
-
-def blob(size, position) -> torch.Tensor:
-    """Gaussian with a standard deviation of one voxel."""
-    positions = torch.meshgrid(*[torch.arange(float(n)) for n in size], indexing="ij")
-    return torch.exp(-0.5 * sum((each - p) ** 2 for each, p in zip(positions, position, strict=True)))
 
 
 def test_nothing_moves_by_nothing():

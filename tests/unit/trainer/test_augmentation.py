@@ -7,19 +7,9 @@ from batchgeneratorsv2.transforms.utils.random import RandomTransform
 
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg_misalign, nnUNetTrainerH2ASeg_modalitydropout
 from h2aseg_nnunet.trainer.augmentation import MisalignTransform, ModalityDropoutTransform
+from tests.blobs import blob, center_of_mass
 
 CUBES = (1.0, 1.0, 1.0)
-
-
-def center_of_mass(image: torch.Tensor) -> np.ndarray:
-    positions = torch.meshgrid(*[torch.arange(float(n)) for n in image.shape], indexing="ij")
-    return np.array([((image * each).sum() / image.sum()).item() for each in positions])
-
-
-def blob(size, position) -> torch.Tensor:
-    """Gaussian with a standard deviation of one voxel."""
-    positions = torch.meshgrid(*[torch.arange(float(n)) for n in size], indexing="ij")
-    return torch.exp(-0.5 * sum((each - p) ** 2 for each, p in zip(positions, position, strict=True)))
 
 
 def test_only_the_given_channels_move_and_never_the_label():
