@@ -5,6 +5,8 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from glob import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +17,10 @@ from h2aseg_nnunet.errors import UserError
 PARTIAL = ".h2aseg-partial-"
 """What the names of files begin with while they are written: hidden, and nobody else's."""
 
+writer: ContextVar[str] = ContextVar("writer", default="")
+"""Sixteen digits in the names of files while they are written; on a cluster, where a worker that was given up may still
+write the same file on another machine."""
+
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
@@ -23,11 +29,14 @@ def replacing(file: Path) -> Iterator[Path]:
     Raises:
         UserError: If the system refuses to write there, for instance because the disk is full.
     """
-    temporary = file.with_name(PARTIAL + file.name)  # keeps the ending, from which writers choose the format
+    mark = writer.get() and f"{writer.get()}-"
+    temporary = file.with_name(f"{PARTIAL}{mark}{file.name}")  # keeps the ending, from which writers choose the format
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, file)
+        if mark:
+            _remove_leftovers(file)
     except OSError as error:
         if error.filename not in (None, str(temporary), str(file.parent)):
             raise  # of another file, which the block reads
@@ -35,6 +44,12 @@ def replacing(file: Path) -> Iterator[Path]:
     finally:
         if temporary.exists() or temporary.is_symlink():
             temporary.unlink()
+
+
+def _remove_leftovers(file: Path) -> None:
+    """Remove what killed workers of a cluster have left of a file."""
+    for leftover in file.parent.glob(f"{PARTIAL}{'[0-9a-f]' * 16}-{escape(file.name)}"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_text(file: Path, text: str) -> None:

@@ -95,6 +95,16 @@ def add_processes(parser: Parser, default: int) -> None:
     )
 
 
+def add_scheduler(parser: Parser) -> None:
+    """Add --scheduler: the cases go to a Dask cluster."""
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Work on the workers of this Dask scheduler, tcp://head:8786 or a scheduler file, instead of in processes "
+        "of this machine: docs/cluster.md.",
+    )
+
+
 def add_continue(parser: Parser, what: str) -> None:
     """Add --continue_prediction, spelled as in nnUNetv2_predict."""
     parser.add_argument(

@@ -1,14 +1,15 @@
-"""Cases in parallel processes, which end when the main process does."""
+"""Cases in parallel: in processes of this machine, which end when the main process does, or wherever an engine runs."""
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import TypeVar
+from contextvars import ContextVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import SimpleITK
 
@@ -21,8 +22,50 @@ QUEUED = 2
 """Items that wait for a process: large ones, such as the logits of a whole body, must not pile up."""
 
 
+class Stage(NamedTuple):
+    """A step of the work on a case, which may be carried out by another worker than the step before.
+
+    Attributes:
+        work: A function of a module, of what the step before returned.
+        on_gpu: Whether it belongs on a worker with a GPU, where there is one.
+    """
+
+    work: Callable[[Any], Any]
+    on_gpu: bool = False
+
+
+class Engine(Protocol):
+    """Where work is carried out instead of in processes of this machine."""
+
+    def run(
+        self, stages: Sequence[Stage], items: Iterable[Any], lost: Callable[[Any, str], Any] | None
+    ) -> Generator[tuple[Any, Any], None, None]:
+        """Yield each item with what the stages make of it; see `in_parallel`."""
+
+
+_engine: ContextVar[Engine | None] = ContextVar("engine", default=None)
+
+
+@contextmanager
+def working_on(engine: Engine) -> Iterator[None]:
+    """Let `in_parallel` work on an engine while the block runs."""
+    token = _engine.set(engine)
+    try:
+        yield
+    finally:
+        _engine.reset(token)
+
+
+def chosen_engine() -> Engine | None:
+    """Return where work is carried out; None for processes of this machine."""
+    return _engine.get()
+
+
 def in_parallel(
-    work: Callable[[Item], Result], items: Iterable[Item], num_processes: int
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    num_processes: int,
+    lost: Callable[[Item, str], Result] | None = None,
 ) -> Generator[tuple[Item, Result], None, None]:
     """Yield each item with what `work` makes of it, as it is finished.
 
@@ -33,13 +76,19 @@ def in_parallel(
         work: A function of a module, since other processes must find it.
         items: What to work on.
         num_processes: Maximum number of processes; 1 or less stays in this process.
+        lost: Makes the result of an item whose worker died again and again, from the item and a sentence that says so;
+            None where the others are worth nothing without it.
 
     Yields:
         Item and result; with several processes in the order in which they are finished.
 
     Raises:
-        UserError: If a process is killed.
+        UserError: If a process is killed; on an engine, if workers are and there is no `lost`.
     """
+    engine = chosen_engine()
+    if engine is not None:
+        yield from engine.run([Stage(work)], items, lost)
+        return
     if num_processes <= 1:
         yield from ((item, work(item)) for item in items)
         return

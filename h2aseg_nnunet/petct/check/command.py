@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.options import Parser, add_processes
+from h2aseg_nnunet.petct.options import Parser, add_processes, add_scheduler
 
 
 def add_arguments(parser: Parser) -> None:
@@ -23,13 +23,16 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--notes", action="store_true", help="Show also what is unusual but may be right.")
     add_processes(parser, default=4)
+    add_scheduler(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Check a dataset or a folder of images; the exit code is 1 if there is an error."""
     from h2aseg_nnunet.petct.check.findings import is_check
     from h2aseg_nnunet.petct.check.run import check_inputs, check_raw_dataset  # SimpleITK takes a second to import
+    from h2aseg_nnunet.petct.cluster.connect import workers_of
     from h2aseg_nnunet.petct.files import as_json, require_own, write_json
+    from h2aseg_nnunet.petct.nnunet.folders import find_raw_dataset
 
     file = Path(options.json) if options.json and options.json != "-" else None
     if file is not None:
@@ -37,9 +40,11 @@ def run(options: argparse.Namespace) -> int:
     if options.dataset_json and not options.images:
         raise UserError("--dataset-json goes with -i; a raw dataset has its own.")
     if options.images:
-        outcome = check_inputs(options.images, options.dataset_json, options.processes)
+        with workers_of(options, reads=("images", "dataset_json")):
+            outcome = check_inputs(options.images, options.dataset_json, options.processes)
     else:
-        outcome = check_raw_dataset(options.dataset, options.processes)
+        with workers_of(options, reads=[find_raw_dataset(options.dataset)]):
+            outcome = check_raw_dataset(options.dataset, options.processes)
     if file is not None:
         write_json(file, outcome.as_json())
     print(as_json(outcome.as_json()).rstrip() if options.json == "-" else "\n".join(outcome.lines(options.notes)))

@@ -141,7 +141,13 @@ def _check_cases(cases: list[Case], declared: Dataset, num_processes: int) -> li
     """The results in the order of the cases."""
     results = {}
     with tqdm(total=len(cases), desc="Checking", unit="case") as progress:
-        for case, result in in_parallel(partial(check_case, dataset=declared), cases, num_processes):
+        for case, result in in_parallel(partial(check_case, dataset=declared), cases, num_processes, lost=_lost):
             results[case] = result
             progress.update()
     return [results[case] for case in cases]
+
+
+def _lost(case: Case, why: str) -> CaseResult:
+    remedy = "Give the workers more memory, or look at the size of the images."
+    finding = Finding("error", "not-checked", str(case.images[0]), why, "a result", remedy, case.name)
+    return CaseResult([finding], {}, set(), "")

@@ -1,11 +1,14 @@
 """`h2aseg convert`: options and call."""
 
 import argparse
+import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.options import Parser, add_processes, check_grid
+from h2aseg_nnunet.petct.options import Parser, add_processes, add_scheduler, check_grid
 
 if TYPE_CHECKING:
     from h2aseg_nnunet.petct.convert.plan import Plan
@@ -97,6 +100,7 @@ def _add_shared(layout: Parser) -> None:
         help="Make the dataset anew beside an earlier conversion, and put it into its place when it is whole.",
     )
     add_processes(layout, default=4)
+    add_scheduler(layout)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -118,12 +122,27 @@ def run(options: argparse.Namespace) -> None:
     spacing = getattr(options, "spacing", None)
     spacing_mm = tuple(spacing * 3 if len(spacing) == 1 else spacing) if spacing else None
     how = ConversionOptions(spacing_mm, options.link, options.pet_channel, options.reorient)
-    plan = plans[options.layout]()
-    print(f"{plan.source}: {plan.layout}, {len(plan.cases)} studies of {plan.num_patients} patients")
-    summary = convert_plan(plan, options.dataset_id, how, options.name, options.processes, options.overwrite)
+    with _workers(options, plans):
+        plan = plans[options.layout]()
+        print(f"{plan.source}: {plan.layout}, {len(plan.cases)} studies of {plan.num_patients} patients")
+        summary = convert_plan(plan, options.dataset_id, how, options.name, options.processes, options.overwrite)
     print("\n".join(summary.lines()))
     if summary.refused:
         raise UserError(f"{len(summary.refused)} of {len(summary.records)} cases were refused, as listed above.")
+
+
+def _workers(options: argparse.Namespace, plans: dict[str, Callable[[], "Plan"]]) -> AbstractContextManager[None]:
+    """The workers of `--scheduler`, which must see the files of the first case, too: tables may name any folder."""
+    from h2aseg_nnunet.petct.cluster.connect import workers_of
+    from h2aseg_nnunet.petct.nnunet.folders import raw_root
+
+    reads: list[str | Path] = ["source"]
+    if options.scheduler and options.layout == "dicom":
+        reads += ["labels"]
+    elif options.scheduler:
+        options.source = os.path.abspath(options.source)
+        reads += [file for case in plans[options.layout]().cases[:1] for file in case.sources.values()]
+    return workers_of(options, reads, writes=[raw_root()] if options.scheduler else [])
 
 
 def _plan_dicom(options: argparse.Namespace) -> "Plan":

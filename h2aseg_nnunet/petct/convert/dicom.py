@@ -43,6 +43,14 @@ class _Extracted(NamedTuple):
     refused: str = ""
 
 
+class _Job(NamedTuple):
+    """A study, and the objects with masks that belong to it."""
+
+    name: str
+    case: Input
+    objects: Sequence[LabelObject]
+
+
 def plan(source: str | Path, folder: Path, options: DicomOptions, num_processes: int = 1) -> Plan:
     """Extract every study to NIfTI files in `folder`, and plan them as cases.
 
@@ -66,10 +74,10 @@ def plan(source: str | Path, folder: Path, options: DicomOptions, num_processes:
     known = {case.study.uid for case in studies if case.study is not None}
     if strangers := sorted(objects.keys() - known):
         raise UserError(f"--labels {options.labels}: {listing(strangers, 3)} is the study of no image in {source}.")
-    work = partial(_extract, folder=folder, options=options, objects=objects)
-    extracted = {}
-    for case, made in tqdm(in_parallel(work, studies, num_processes), "Reading DICOM", len(studies), unit="study"):
-        extracted[case.name] = made
+    work = partial(_extract, folder=folder, options=options)
+    jobs = [_Job(case.name, case, objects.get(case.study.uid, ())) for case in studies if case.study is not None]
+    done = in_parallel(work, jobs, num_processes, lost=lambda job, why: _Extracted(None, f"{why}."))
+    extracted = {job.name: made for job, made in tqdm(done, "Reading DICOM", len(jobs), unit="study")}
     notes = [f"{len(inputs.unreadable)} files could not be read: {listing([str(f) for f in inputs.unreadable], 3)}"]
     return Plan(
         "DICOM",
@@ -84,19 +92,16 @@ def plan(source: str | Path, folder: Path, options: DicomOptions, num_processes:
     )
 
 
-def _extract(
-    case: Input, folder: Path, options: DicomOptions, objects: Mapping[str, Sequence[LabelObject]]
-) -> _Extracted:
+def _extract(job: _Job, folder: Path, options: DicomOptions) -> _Extracted:
     try:
-        return _Extracted(_extracted(case, folder, options, objects))
+        return _Extracted(_extracted(job.case, folder, options, job.objects))
     except UserError as error:
         return _Extracted(None, str(error))
 
 
-def _extracted(case: Input, folder: Path, options: DicomOptions, objects: Mapping[str, Sequence[LabelObject]]) -> Case:
+def _extracted(case: Input, folder: Path, options: DicomOptions, of_study: Sequence[LabelObject]) -> Case:
     assert case.study is not None
     own = folder / case.name
-    of_study = objects.get(case.study.uid, ())
     state = {
         "files": [list(each) for each in case.state()],
         "given": [str(value) for value in case.given],

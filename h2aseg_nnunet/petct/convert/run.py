@@ -108,7 +108,7 @@ class _Conversion:
             total, todo = len(self.plan.cases), standing.todo
             bar = tqdm(total=total, initial=total - len(todo), desc="Converting", unit="case")
             work = partial(stage_case, task=self._task(ledger, staging))
-            with bar, closing(in_parallel(work, todo, self.num_processes)) as finished:
+            with bar, closing(in_parallel(work, todo, self.num_processes, lost=_lost)) as finished:
                 for case, record in finished:
                     blocking = [] if record.refused else take(ledger, case.name, record)
                     if reason := record.refused or (blocking and in_the_way(blocking)):
@@ -125,6 +125,10 @@ class _Conversion:
         ledger.finished = True
         ledger.save()
         return Summary(ledger.folder, dict(sorted(ledger.records.items())), standing.refused, standing.kept, notes)
+
+
+def _lost(case: Case, why: str) -> Record:
+    return Record(case.patient, case.training, case.stratum, refused=f"{why}.", sources=fingerprint(case))
 
 
 def _refuse(ledger: Ledger, case: Case, reason: str) -> str:

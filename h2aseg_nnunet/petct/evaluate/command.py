@@ -4,7 +4,7 @@ import argparse
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.evaluate import MISSING, PROTOCOLS
-from h2aseg_nnunet.petct.options import Parser, add_processes, positive
+from h2aseg_nnunet.petct.options import Parser, add_processes, add_scheduler, positive
 
 
 def add_arguments(parser: Parser) -> None:
@@ -44,25 +44,28 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="Seed of the bootstrap (default: %(default)s).")
     add_processes(parser, default=4)
+    add_scheduler(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate, print the table, and write the files asked for."""
+    from h2aseg_nnunet.petct.cluster.connect import workers_of
     from h2aseg_nnunet.petct.evaluate import table  # SimpleITK and SciPy take a second to import
     from h2aseg_nnunet.petct.evaluate.run import MetricSettings, evaluate_folders
 
-    references, predictions = _folders(options)
+    options.references, options.predictions = _folders(options)
     table.check_outputs(options.output, options.csv)
-    evaluation = evaluate_folders(
-        references,
-        predictions,
-        MetricSettings(options.metrics, minimum_iou=options.iou, tolerance_mm=options.surface),
-        pet_dir=options.suv,
-        missing=options.missing,
-        num_processes=options.processes,
-        seed=options.seed,
-        dataset_json=options.dataset_json,
-    )
+    with workers_of(options, reads=("references", "predictions", "suv", "dataset_json")):
+        evaluation = evaluate_folders(
+            options.references,
+            options.predictions,
+            MetricSettings(options.metrics, minimum_iou=options.iou, tolerance_mm=options.surface),
+            pet_dir=options.suv,
+            missing=options.missing,
+            num_processes=options.processes,
+            seed=options.seed,
+            dataset_json=options.dataset_json,
+        )
     print(table.to_text(evaluation))
     table.write(evaluation, options.output, options.csv)
 

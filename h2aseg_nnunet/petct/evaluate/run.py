@@ -196,7 +196,7 @@ def _evaluate_cases(
 ) -> dict[str, MeasuredCase]:
     """Evaluate every case before problems are raised, so that all can be mended at once."""
     work = partial(_attempt, settings=settings, mask_values=mask_values)
-    outcomes = in_parallel(work, cases, num_processes)
+    outcomes = in_parallel(work, cases, num_processes, lost=lambda case, why: UserError(f"{case.name}: {why}."))
     by_name = {case.name: outcome for case, outcome in tqdm(outcomes, settings.protocol, len(cases), unit="case")}
     ordered = {case.name: by_name[case.name] for case in cases}
     problems = [str(outcome) for outcome in ordered.values() if isinstance(outcome, UserError)]

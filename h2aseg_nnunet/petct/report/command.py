@@ -3,7 +3,7 @@
 import argparse
 
 from h2aseg_nnunet.errors import UserError, listing
-from h2aseg_nnunet.petct.options import Parser, add_images, add_overlay, add_processes
+from h2aseg_nnunet.petct.options import Parser, add_images, add_overlay, add_processes, add_scheduler
 
 
 def add_arguments(parser: Parser) -> None:
@@ -40,6 +40,7 @@ def add_arguments(parser: Parser) -> None:
         help="Show slices through this many of the largest lesions found, missed and false (default: %(default)s).",
     )
     add_processes(parser, default=4)
+    add_scheduler(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -48,18 +49,21 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: If a prediction cannot be shown; the others are.
     """
+    from h2aseg_nnunet.petct.cluster.connect import workers_of
     from h2aseg_nnunet.petct.report.case_page import PageSettings  # SciPy and matplotlib take a second to import
     from h2aseg_nnunet.petct.report.run import COULD_NOT, make_report
 
-    result = make_report(
-        options.images,
-        options.predictions,
-        options.output,
-        options.references,
-        options.dataset_json,
-        PageSettings(options.max_suv, options.num_lesions),
-        options.processes,
-    )
+    reads = ("images", "predictions", "references", "dataset_json")
+    with workers_of(options, reads, writes=("output",)):
+        result = make_report(
+            options.images,
+            options.predictions,
+            options.output,
+            options.references,
+            options.dataset_json,
+            PageSettings(options.max_suv, options.num_lesions),
+            options.processes,
+        )
     for note, names in result.notes.items():
         print(f"{note}: {listing(names)}")
     print(f"Open {result.page}")

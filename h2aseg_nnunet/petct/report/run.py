@@ -51,6 +51,11 @@ class _Job(NamedTuple):
     folder: Path
     fingerprint: str
 
+    @property
+    def name(self) -> str:
+        """The case."""
+        return self.files.name
+
 
 def make_report(
     images: str | Path,
@@ -183,7 +188,7 @@ def _draw(jobs: Sequence[_Job], num_processes: int) -> dict[str, str]:
     todo = [job for job in jobs if _record(job) is None]
     with tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc="Cases", unit="case") as bar:
         problems = {}
-        for job, problem in in_parallel(_try, todo, num_processes):
+        for job, problem in in_parallel(_try, todo, num_processes, lost=lambda job, why: why):
             bar.update()
             if problem:
                 problems[job.files.name] = problem
