@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.options import (
     Parser,
     add_continue,
@@ -10,6 +11,7 @@ from h2aseg_nnunet.petct.options import (
     add_model,
     add_prediction,
     add_processes,
+    add_scheduler,
     finite,
 )
 
@@ -45,32 +47,43 @@ def add_arguments(parser: Parser) -> None:
     add_prediction(parser)
     add_continue(parser, "predictions")
     add_processes(parser, default=3)
+    add_scheduler(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Predict under every condition, and write the tables and the picture."""
+    """Predict under every condition, and write the tables and the picture.
+
+    Raises:
+        UserError: If a case could not be predicted; the others are in the tables.
+    """
+    from h2aseg_nnunet.petct.cluster.connect import workers_of
     from h2aseg_nnunet.petct.nnunet.models import find_folds  # torch takes seconds to import
     from h2aseg_nnunet.petct.robustness.predict import PredictionSettings
     from h2aseg_nnunet.petct.robustness.run import measure_robustness
     from h2aseg_nnunet.petct.robustness.text import write
 
-    model, output = Path(options.model), Path(options.output)
-    settings = PredictionSettings(
-        model=str(model.resolve()),
-        images=str(Path(options.images).resolve()),
-        folds=find_folds(model, options.folds, options.checkpoint),
-        checkpoint=options.checkpoint,
-        step_size=options.step_size,
-        mirroring=not options.disable_tta,
-    )
-    robustness = measure_robustness(
-        settings,
-        options.references,
-        output,
-        options.shifts,
-        options.device,
-        options.processes,
-        options.continue_prediction,
-    )
+    output = Path(options.output)
+    with workers_of(options, reads=("model", "images", "references"), writes=("output",)):
+        model = Path(options.model)
+        settings = PredictionSettings(
+            model=str(model.resolve()),
+            images=str(Path(options.images).resolve()),
+            folds=find_folds(model, options.folds, options.checkpoint),
+            checkpoint=options.checkpoint,
+            step_size=options.step_size,
+            mirroring=not options.disable_tta,
+        )
+        robustness = measure_robustness(
+            settings,
+            options.references,
+            options.output,
+            options.shifts,
+            options.device,
+            options.processes,
+            options.continue_prediction,
+        )
     print(write(robustness, output))
     print(f"Picture: {output / 'robustness.png'}")
+    if robustness.failed:
+        reasons = "; ".join(f"{name}: {why}" for name, why in sorted(robustness.failed.items()))
+        raise UserError(f"{len(robustness.failed)} cases were not predicted and are left out: {reasons}.")

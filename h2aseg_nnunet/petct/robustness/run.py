@@ -1,6 +1,6 @@
 """From a model and reference masks to what altered inputs cost. Read this first."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,8 +10,11 @@ from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.cases import DATASET_ENDINGS, ImageFiles, find_cases, images_in
 from h2aseg_nnunet.petct.evaluate import MetricSettings, evaluate_folders
 from h2aseg_nnunet.petct.files import OutputFolder, exclusively, write_json
+from h2aseg_nnunet.petct.nnunet.on_workers import Model
 from h2aseg_nnunet.petct.own_files import OwnFiles
+from h2aseg_nnunet.petct.parallel import chosen_engine
 from h2aseg_nnunet.petct.robustness.conditions import Condition, make_conditions
+from h2aseg_nnunet.petct.robustness.on_workers import predict_on_workers
 from h2aseg_nnunet.petct.robustness.predict import AlteredCase, PredictionSettings, load_single_stage, predict
 
 MARK = "settings.json"
@@ -39,6 +42,7 @@ class Robustness(NamedTuple):
         conditions: All conditions; the first is the intact input.
         values: Values of the cases, by name of the condition.
         left_out: Names of cases without a reference.
+        failed: Names of cases that could not be predicted on a cluster, with the reason.
     """
 
     settings: PredictionSettings
@@ -47,6 +51,7 @@ class Robustness(NamedTuple):
     conditions: list[Condition]
     values: dict[str, CaseValues]
     left_out: list[str]
+    failed: dict[str, str]
 
 
 def measure_robustness(
@@ -80,11 +85,12 @@ def measure_robustness(
     earlier = folder.require_own()
     if keep_finished and earlier is not None:
         folder.require_settings(earlier, settings._asdict())
-    predictor = load_single_stage(settings, device)
+    predictor = load_single_stage(settings, "cpu" if chosen_engine() else device)
     cases, left_out = _choose_cases(predictor, Path(settings.images), references)
     with exclusively(output / ".lock"):
-        predictions = _predict(folder, settings, predictor, cases, conditions, num_processes, keep_finished)
-        values = {name: _evaluate(references, each, num_processes) for name, each in predictions.items()}
+        folders, wanted = _prepare(folder, settings, predictor, cases, conditions, keep_finished)
+        failed = _predict(wanted, settings, predictor, output, device, num_processes)
+        values = {name: _evaluate(references, each, num_processes, failed) for name, each in folders.items()}
     return Robustness(
         settings=settings,
         references=str(references.resolve()),
@@ -92,19 +98,19 @@ def measure_robustness(
         conditions=conditions,
         values=values,
         left_out=left_out,
+        failed=failed,
     )
 
 
-def _predict(
+def _prepare(
     folder: OutputFolder,
     settings: PredictionSettings,
     predictor: nnUNetPredictor,
     cases: Sequence[ImageFiles],
     conditions: Sequence[Condition],
-    num_processes: int,
     keep_finished: bool,
-) -> dict[str, Path]:
-    """Predict what is not there yet; return the folder of each condition's predictions."""
+) -> tuple[dict[str, Path], list[AlteredCase]]:
+    """Make the folder of each condition's predictions; return them, and what is to be predicted."""
     ending = predictor.dataset_json["file_ending"]
     folders = {condition.name: folder.path / "predictions" / condition.name for condition in conditions}
     wanted = [
@@ -117,8 +123,24 @@ def _predict(
     write_json(folder.path / MARK, settings._asdict())
     for file in labels:
         write_json(file, predictor.dataset_json)
-    predict(predictor, [each for each in wanted if not _is_predicted(each.file, settings)], num_processes)
-    return folders
+    return folders, [each for each in wanted if not _is_predicted(each.file, settings)]
+
+
+def _predict(
+    wanted: Sequence[AlteredCase],
+    settings: PredictionSettings,
+    predictor: nnUNetPredictor,
+    output: Path,
+    device: str,
+    num_processes: int,
+) -> dict[str, str]:
+    """Predict here or on a cluster; return the cases that could not be, with the reason."""
+    engine = chosen_engine()
+    if engine is None:
+        predict(predictor, wanted, num_processes)
+        return {}
+    how = settings.checkpoint, device, settings.step_size, settings.mirroring
+    return predict_on_workers(engine, Model.of(settings.model, settings.folds, *how), wanted, output)
 
 
 def _claim(folder: OutputFolder, predictions: Sequence[Path], keep_finished: bool) -> None:
@@ -146,8 +168,10 @@ def _choose_cases(predictor: nnUNetPredictor, images: Path, references: Path) ->
     return [case for case in cases if case.name in names], [case.name for case in cases if case.name not in names]
 
 
-def _evaluate(references: Path, predictions: Path, num_processes: int) -> CaseValues:
-    return evaluate_folders(references, predictions, MetricSettings("autopet"), num_processes=num_processes).cases
+def _evaluate(references: Path, predictions: Path, num_processes: int, failed: Collection[str]) -> CaseValues:
+    how = MetricSettings("autopet"), None, "skip" if failed else "error", num_processes
+    cases = evaluate_folders(references, predictions, *how).cases
+    return {name: values for name, values in cases.items() if name not in failed}
 
 
 def _is_predicted(file: Path, settings: PredictionSettings) -> bool:

@@ -67,6 +67,8 @@ def to_markdown(robustness: Robustness) -> str:
         parts.append(f"Cases without a lesion in the reference, which have no Dice and no FNV: {no_dice}.")
     if robustness.left_out:
         parts.append(f"Without reference, left out: {len(robustness.left_out)} ({listing(robustness.left_out)}).")
+    if robustness.failed:
+        parts.append(f"Not predicted, left out: {len(robustness.failed)} ({listing(sorted(robustness.failed))}).")
     return "\n\n".join(parts) + "\n"
 
 
@@ -101,6 +103,7 @@ def _write_json(robustness: Robustness, file: Path) -> None:
         "references": robustness.references,
         "voxel_mm": robustness.voxel_mm,
         "left_out": robustness.left_out,
+        "failed": robustness.failed,
         "h2aseg_nnunet": __version__,
     }
     write_json(file, {"about": about, "conditions": conditions, "cases": robustness.values})
