@@ -5,12 +5,16 @@ from typing import NamedTuple
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.dicom.series import Series
 from h2aseg_nnunet.petct.dicom.tree import Study
+from h2aseg_nnunet.petct.dicom.values import text_of, value_of
 from h2aseg_nnunet.petct.dicom.volume import Stack, stack
 
 FEWEST_SLICES = 5
 """Fewer are a localizer or a projection."""
 
-NOT_ACQUIRED = {"LOCALIZER", "PROJECTION IMAGE", "MIP", "SECONDARY"}
+NOT_ACQUIRED = {"LOCALIZER", "PROJECTION IMAGE", "MIP"}
+SECOND_HAND = "SECONDARY"
+"""Image type of what was computed or captured; it is used only if the user names the series."""
+
 COVERAGE_STEP = 0.05
 """CTs whose coverage of the PET differs by less than this cover it alike."""
 
@@ -21,11 +25,13 @@ class Pair(NamedTuple):
     Attributes:
         ct, pet: The series.
         passed_over: Name of every other series, with the reason.
+        notes: What the user should know, as sentences.
     """
 
     ct: Series
     pet: Series
     passed_over: dict[str, str]
+    notes: list[str]
 
 
 def choose_pair(study: Study, ct_uid: str | None = None, pet_uid: str | None = None) -> Pair:
@@ -43,8 +49,9 @@ def choose_pair(study: Study, ct_uid: str | None = None, pet_uid: str | None = N
     Raises:
         UserError: If there is no such pair; the message says what was found.
     """
+    if study.faults:
+        raise UserError(f"{study.name}: {'; '.join(study.faults)}. Export the study again.")
     passed_over: dict[str, str] = {}
-    stacks: dict[str, Stack] = {}
     pets = _candidates(study, "PT", pet_uid, passed_over)
     if not pets:
         raise UserError(f"{study.name} has no attenuation-corrected PET. {_found(study, passed_over)}")
@@ -55,30 +62,53 @@ def choose_pair(study: Study, ct_uid: str | None = None, pet_uid: str | None = N
     together = [pet for pet in pets if pet.frame_of_reference and pet.frame_of_reference in frames]
     if not together:
         raise UserError(f"{study.name}: no CT shares the frame of reference of a PET. {_found(study, passed_over)}")
-    for series in (*together, *cts):
-        stacks[series.uid] = stack(series)
-    pet = min(together, key=lambda series: _pet_rank(series, stacks[series.uid]))
+    notes: list[str] = []
+    stacks = _stacks(study, together, passed_over, notes)
+    pet = _first(study, {each.uid: _pet_rank(each, stacks[each.uid]) for each in together if each.uid in stacks})
     partners = [ct for ct in cts if ct.frame_of_reference == pet.frame_of_reference]
-    ct = min(partners, key=lambda series: _ct_rank(series, stacks[series.uid], stacks[pet.uid]))
+    stacks |= _stacks(study, partners, passed_over, notes)
+    of_pet = stacks[pet.uid]
+    ct = _first(study, {each.uid: _ct_rank(each, stacks[each.uid], of_pet) for each in partners if each.uid in stacks})
     chosen = {ct.uid, pet.uid}
     for series in (*pets, *cts):
         if series.uid not in chosen:
-            passed_over[series.name] = "another candidate came first"
-    return Pair(ct, pet, passed_over)
+            passed_over.setdefault(series.name, "another candidate came first")
+    return Pair(ct, pet, passed_over, notes)
+
+
+def _stacks(study: Study, candidates: list[Series], passed_over: dict[str, str], notes: list[str]) -> dict[str, Stack]:
+    """The candidates that form a volume; if there is one, the others are passed over with a note."""
+    stacks, errors = {}, {}
+    for series in candidates:
+        try:
+            stacks[series.uid] = stack(series)
+        except UserError as error:
+            errors[series.name] = str(error)
+    if not stacks:
+        raise UserError(f"{study.name}: {next(iter(errors.values()))}")
+    passed_over |= errors
+    notes += [f"passed over: {error}" for error in errors.values()]
+    return stacks
+
+
+def _first(study: Study, ranks: dict[str, tuple]) -> Series:
+    """The candidate of the lowest rank."""
+    best = min(ranks.values())
+    first, *others = [study.series[uid] for uid, rank in ranks.items() if rank == best]
+    if others:
+        option = "--ct-series" if first.modality == "CT" else "--pet-series"
+        raise UserError(f"{study.name}: {first.name} and {others[0].name} are alike: name one with {option}.")
+    return first
 
 
 def why_uncorrected(series: Series) -> str | None:
     """Say why a PET must not be used for SUV: not corrected for attenuation, or for decay although it says so."""
     header = series.header
-    corrected = {str(value).upper() for value in header.get("CorrectedImage") or []}
-    if isinstance(header.get("CorrectedImage"), str):
-        corrected = {str(header.CorrectedImage).upper()}
-    if str(header.get("AttenuationCorrected", "")).upper() == "YES":
+    value = value_of(header, "CorrectedImage") or []
+    corrected = {str(each).strip().upper() for each in ([value] if isinstance(value, str) else value)}
+    if text_of(header, "AttenuationCorrected").upper() == "YES":
         corrected.add("ATTN")
-    if (
-        str(header.get("DecayCorrected", "")).upper() == "YES"
-        or str(header.get("DecayCorrection", "")).upper() == "NONE"
-    ):
+    if text_of(header, "DecayCorrected").upper() == "YES" or text_of(header, "DecayCorrection").upper() == "NONE":
         corrected.add("DECY")  # NONE is brought to one time slice by slice
     missing = {"ATTN": "attenuation", "DECY": "decay"}
     lacking = [word for code, word in missing.items() if code not in corrected]
@@ -94,18 +124,24 @@ def _candidates(study: Study, modality: str, uid: str | None, passed_over: dict[
             raise UserError(f"{study.name} has no {modality} series {uid} ({option}). {_found(study, passed_over)}")
     usable = []
     for series in of_modality:
-        if reason := _why_unusable(series):
+        if reason := _why_unusable(series, named=uid is not None):
             passed_over[series.name] = reason
         else:
             usable.append(series)
     return usable
 
 
-def _why_unusable(series: Series) -> str | None:
-    if found := NOT_ACQUIRED.intersection(series.image_type):
+def _why_unusable(series: Series, named: bool) -> str | None:
+    unwanted = NOT_ACQUIRED if named else NOT_ACQUIRED | {SECOND_HAND}
+    if found := unwanted.intersection(series.image_type):
         return f"image type {min(found)}"
+    if not text_of(series.header, "PhotometricInterpretation").upper().startswith("MONOCHROME"):
+        return "a picture, no measured values"
     if len(series.slices) < FEWEST_SLICES:
         return f"{len(series.slices)} slices"
+    kind = text_of(series.header, "RescaleType").upper()
+    if series.modality == "CT" and kind not in ("", "HU"):
+        return f"RescaleType (0028,1054) {kind}, not HU"
     return why_uncorrected(series) if series.modality == "PT" else None
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.petct.cases import find_cases
-from h2aseg_nnunet.petct.dicom.suv import Given
+from h2aseg_nnunet.petct.dicom.decay import Given
 from h2aseg_nnunet.petct.dicom.tree import Study, read_tree
 from h2aseg_nnunet.petct.tables import read_csv
 
@@ -48,7 +48,7 @@ class Inputs(NamedTuple):
 
     Attributes:
         cases: In the order of their names.
-        unreadable: Files that could not be read, with the reason.
+        unreadable: Files and folders that could not be read and belong to no known case, with the reason.
     """
 
     cases: list[Input]
@@ -62,24 +62,37 @@ def find_inputs(given: Path, file_ending: str, num_channels: int, weights: str |
         given: As the user wrote it.
         file_ending: Ending of nnU-Net's images, from the model's dataset.json.
         num_channels: Number of images per case, from the model's dataset.json.
-        weights: Table of what headers lack: study or patient, weight_kg, dose_mbq, injected.
+        weights: Table of what headers lack: study or patient, weight_kg, dose_mbq, injected, corrected_to.
 
     Raises:
         UserError: If there is none, or the table of weights fits no study.
     """
-    if given.is_file() and given.suffix.lower() in (".csv", ".tsv", ".txt"):
-        return Inputs(_pairs(given), {})
-    if not given.is_dir():
-        raise UserError(f"-i {given} is neither a folder (DICOM or images) nor a table (.csv).")
-    channel = re.compile(rf".+_\d{{4}}{re.escape(file_ending)}")
-    if any(channel.fullmatch(file.name) for file in given.iterdir()):
-        files = find_cases(given, num_channels, file_ending)
-        return Inputs([Input(case.name, None, tuple(case.images), on_one_grid=True) for case in files], {})
+    if (images := _image_files(given, file_ending, num_channels)) is not None:
+        if weights:
+            raise UserError(f"--weights {weights} is for DICOM studies, but -i {given} are images: leave it out.")
+        return Inputs(images, {})
     tree = read_tree(given)
     supplied = _read_weights(Path(weights), tree.studies) if weights else {}
     names = _names(tree.studies)
     cases = [Input(names[study.uid], study, (), given=supplied.get(study.uid, Given())) for study in tree.studies]
     return Inputs(sorted(cases, key=lambda case: case.name), tree.unreadable)
+
+
+def _image_files(given: Path, file_ending: str, num_channels: int) -> list[Input] | None:
+    """The cases of a table or of nnU-Net's images; None for a folder of anything else."""
+    if given.is_file() and given.suffix.lower() in (".csv", ".tsv", ".txt"):
+        return _pairs(given)
+    if not given.is_dir():
+        raise UserError(f"-i {given} is neither a folder (DICOM or images) nor a table (.csv).")
+    channel = re.compile(rf".+_\d{{4}}{re.escape(file_ending)}")
+    try:
+        names = [file.name for file in given.iterdir()]
+    except OSError as error:
+        raise UserError(f"-i {given} cannot be read: {error.strerror or error}.") from error
+    if not any(channel.fullmatch(name) for name in names):
+        return None
+    cases = find_cases(given, num_channels, file_ending)
+    return [Input(case.name, None, tuple(case.images), on_one_grid=True) for case in cases]
 
 
 def _pairs(table: Path) -> list[Input]:
@@ -116,18 +129,32 @@ def _as_name(text: str) -> str:
 
 def _read_weights(table: Path, studies: Sequence[Study]) -> dict[str, Given]:
     supplied: dict[str, Given] = {}
-    for line, row in read_csv(table, ()):
-        if not (row.get("study") or row.get("patient")):
-            raise UserError(f"{table}, line {line}: the column study (UID) or patient must say whose values they are.")
-        of = [s for s in studies if s.uid == row.get("study") or (row.get("patient") and s.patient == row["patient"])]
-        if not of:
-            raise UserError(f"{table}, line {line}: there is no study {row.get('study') or row.get('patient')}.")
-        if len(of) > 1 and not row.get("study"):
-            raise UserError(f"{table}, line {line}: patient {row['patient']} has {len(of)} studies: name the study.")
-        supplied[of[0].uid] = Given(
-            _positive(table, line, row, "weight_kg"), _positive(table, line, row, "dose_mbq"), _time(table, line, row)
+    rows = read_csv(table, ())
+    if rows and not set(Given._fields) & rows[0][1].keys():
+        raise UserError(f"{table} has none of the columns {', '.join(Given._fields)}.")
+    for line, row in rows:
+        study = _study_of(table, line, row, studies)
+        if study.uid in supplied:
+            raise UserError(f"{table}, line {line}: {study.name} has a row already.")
+        supplied[study.uid] = Given(
+            _positive(table, line, row, "weight_kg"),
+            _positive(table, line, row, "dose_mbq"),
+            _time(table, line, row, "injected"),
+            _time(table, line, row, "corrected_to"),
         )
     return supplied
+
+
+def _study_of(table: Path, line: int, row: dict[str, str], studies: Sequence[Study]) -> Study:
+    uid, patient = row.get("study"), row.get("patient")
+    if not (uid or patient):
+        raise UserError(f"{table}, line {line}: the column study (UID) or patient must say whose values they are.")
+    found = [study for study in studies if (study.uid == uid if uid else study.patient == patient)]
+    if not found:
+        raise UserError(f"{table}, line {line}: there is no study {uid or patient}.")
+    if len(found) > 1:
+        raise UserError(f"{table}, line {line}: patient {patient} has {len(found)} studies: name the study.")
+    return found[0]
 
 
 def _positive(table: Path, line: int, row: dict[str, Any], column: str) -> float | None:
@@ -143,11 +170,11 @@ def _positive(table: Path, line: int, row: dict[str, Any], column: str) -> float
     return value
 
 
-def _time(table: Path, line: int, row: dict[str, Any]) -> datetime | None:
-    text = row.get("injected", "")
+def _time(table: Path, line: int, row: dict[str, Any], column: str) -> datetime | None:
+    text = row.get(column, "")
     for layout in TIME_FORMATS:
         try:
             return datetime.strptime(text, layout) if text else None
         except ValueError:
             continue
-    raise UserError(f"{table}, line {line}: injected is {text!r}; expected is for instance 2024-03-01 09:00:00.")
+    raise UserError(f"{table}, line {line}: {column} is {text!r}; expected is for instance 2024-03-01 09:00:00.")

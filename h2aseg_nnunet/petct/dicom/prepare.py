@@ -62,18 +62,21 @@ def prepare(case: Input, how: How) -> Prepared:
         UserError: If the case cannot be used.
     """
     record: dict[str, Any] = {}
+    notes: list[str] = []
     series = None
     if case.study is not None:
         read = read_study(case.study, case.given, how.ct_series, how.pet_series)
         ct, pet, record = read.ct_hu, read.pet_suv, read.record
         series = read.pair.ct if how.grid == "ct" else read.pair.pet
+        notes += read.pair.notes
     else:
         ct, pet = (read_image(file) for file in case.images[:2])
     own = ct if how.grid == "ct" else pet
     own_grid = Grid.of(own)
     if case.on_one_grid and _is_axial(own):
-        return Prepared(case, case.images, own_grid, None, record, [])
-    notes = [] if _is_axial(own) else ["the slices are not axial: the network reads them turned, the mask is not"]
+        return Prepared(case, case.images, own_grid, None, record, notes)
+    if not _is_axial(own):
+        notes.append("the slices are not axial: the network reads them turned, the mask is not")
     ct, pet = (image if _is_axial(image) else SimpleITK.DICOMOrient(image, "LPS") for image in (ct, pet))
     if not case.on_one_grid:
         ct, pet = _on_one_grid(ct, pet, how.grid)

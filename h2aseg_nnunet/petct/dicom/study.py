@@ -8,6 +8,7 @@ from h2aseg_nnunet.petct.dicom.choose import Pair, choose_pair
 from h2aseg_nnunet.petct.dicom.series import Series
 from h2aseg_nnunet.petct.dicom.suv import NOTHING_GIVEN, Given, suv_factors
 from h2aseg_nnunet.petct.dicom.tree import Study
+from h2aseg_nnunet.petct.dicom.values import quietly, text_of, value_of
 from h2aseg_nnunet.petct.dicom.volume import read_volume, stack
 
 
@@ -27,6 +28,7 @@ class StudyImages(NamedTuple):
     record: dict[str, Any]
 
 
+@quietly()
 def read_study(
     study: Study, given: Given = NOTHING_GIVEN, ct_uid: str | None = None, pet_uid: str | None = None
 ) -> StudyImages:
@@ -51,6 +53,7 @@ def read_study(
         "ct": _describe(pair.ct),
         "pet": _describe(pair.pet),
         "passed_over": pair.passed_over,
+        "notes": pair.notes,
         "suv": suv.record,
     }
     return StudyImages(read_volume(pair.ct), read_volume(pair.pet, suv.factors), pair, record)
@@ -58,13 +61,13 @@ def read_study(
 
 def _describe(series: Series) -> dict[str, Any]:
     header = series.header
-    drugs = list(header.get("RadiopharmaceuticalInformationSequence") or [])
-    tracer = {"radiopharmaceutical": str(drugs[0].get("Radiopharmaceutical", ""))} if drugs else {}
+    drugs = list(value_of(header, "RadiopharmaceuticalInformationSequence") or [])
+    tracer = {"radiopharmaceutical": text_of(drugs[0], "Radiopharmaceutical")} if drugs else {}
     return tracer | {
         "series": series.uid,
         "number": series.number,
-        "description": str(header.get("SeriesDescription", "")),
-        "manufacturer": str(header.get("Manufacturer", "")),
+        "description": text_of(header, "SeriesDescription"),
+        "manufacturer": text_of(header, "Manufacturer"),
         "slices": len(series.slices),
         "frame_of_reference": series.frame_of_reference,
     }

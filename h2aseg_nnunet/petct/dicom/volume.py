@@ -9,16 +9,20 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
-from pydicom import dcmread
+from pydicom import FileDataset, dcmread
+from pydicom.pixels.utils import get_expected_length
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.dicom.series import Series, Slice
+from h2aseg_nnunet.petct.dicom.values import number, value_of
 from h2aseg_nnunet.petct.images.grids import SAME_PLACE_VOXELS
 
 PARALLEL = 1e-3
 """Largest difference of direction cosines between slices of one volume: headers round them."""
 
 FEWEST_SLICES = 2
+AIR_HU, METAL_HU = -1024, 3071
+"""What CTs measure lies between; padding (PixelPaddingValue) outside of it is replaced by air."""
 
 
 class Stack(NamedTuple):
@@ -54,6 +58,7 @@ def stack(series: Series) -> Stack:
     slices = series.slices
     if len(slices) < FEWEST_SLICES:
         raise UserError(f"{series.name} has {len(slices)} slice: a volume is expected.")
+    _refuse_mixed(series)
     rows, columns, normal = _directions(series)
     positions = np.array([each.position_mm for each in slices])
     along = positions @ normal
@@ -86,14 +91,13 @@ def read_volume(series: Series, factors: Sequence[float] | None = None) -> Simpl
     stacked = stack(series)
     shape = int(series.header.Rows), int(series.header.Columns)
     volume = np.empty((len(stacked.slices), *shape), np.float32)
+    padding = number(value_of(series.header, "PixelPaddingValue")) if series.modality == "CT" else None
     index_of = {(each.file, each.frame): index for index, each in enumerate(stacked.slices)}
     for each, pixels in _pixels(series, stacked.slices):
         index = index_of[each.file, each.frame]
         if pixels.shape != shape:
             raise UserError(f"{each.file} has {pixels.shape} pixels, others of {series.name} have {shape}.")
-        if each.slope is None or each.intercept is None:
-            raise UserError(f"{each.file} of {series.name} has no RescaleSlope and RescaleIntercept.")
-        values = pixels.astype(np.float64) * each.slope + each.intercept
+        values = _measured(series, each, pixels, padding)
         volume[index] = values if factors is None else values * factors[index]
     image = SimpleITK.GetImageFromArray(_as_integers(volume) if factors is None else volume)
     image.SetOrigin(stacked.origin_mm)
@@ -102,12 +106,23 @@ def read_volume(series: Series, factors: Sequence[float] | None = None) -> Simpl
     return image
 
 
+def _refuse_mixed(series: Series) -> None:
+    """What is read from one file of a series must hold for all of them."""
+    for name, files in series.variants.items():
+        if len(files) > 1:
+            (one, first), (other, second) = list(files.items())[:2]
+            raise UserError(
+                f"{series.name} has files with different {name}: {one or 'none'} in {first}, {other or 'none'} in "
+                f"{second}. Export it again, or as several series."
+            )
+
+
 def _directions(series: Series) -> tuple[NDArray, NDArray, NDArray]:
     """Unit vectors along rows, columns and slices."""
     missing = [each for each in series.slices if each.position_mm is None or each.orientation is None]
     if missing:
         raise UserError(
-            f"{series.name}: {len(missing)} of {len(series.slices)} slices have no ImagePositionPatient or "
+            f"{series.name}: {len(missing)} of {len(series.slices)} slices have no valid ImagePositionPatient or "
             f"ImageOrientationPatient, for instance {missing[0].file}."
         )
     orientations = np.array([each.orientation for each in series.slices])
@@ -120,6 +135,19 @@ def _directions(series: Series) -> tuple[NDArray, NDArray, NDArray]:
         raise UserError(f"{series.name}: ImageOrientationPatient {orientations[0].tolist()} is not a pair of axes.")
     rows, columns = rows / lengths[0], columns / lengths[1]
     return rows, columns, np.cross(rows, columns)
+
+
+def _measured(series: Series, each: Slice, pixels: NDArray, padding: float | None) -> NDArray[np.float64]:
+    """Measured values of a slice; what lies outside of a CT's field of view is air."""
+    if not each.slope or each.intercept is None or not np.isfinite([each.slope, each.intercept]).all():
+        raise UserError(
+            f"{each.file} of {series.name} has no valid RescaleSlope (0028,1053) and RescaleIntercept (0028,1052): "
+            f"{each.slope} and {each.intercept}. Export the series again."
+        )
+    values = pixels.astype(np.float64) * each.slope + each.intercept
+    if padding is not None and not AIR_HU <= padding * each.slope + each.intercept < METAL_HU:
+        values[pixels == padding] = AIR_HU
+    return values
 
 
 def _refuse_doubled(series: Series, along_mm: NDArray, slices: list[Slice]) -> None:
@@ -196,7 +224,9 @@ def _pixels(series: Series, slices: Sequence[Slice]) -> Iterator[tuple[Slice, ND
 
 def _decode(series: Series, file: Path) -> NDArray:
     try:
-        return dcmread(file, force=True).pixel_array
+        header = dcmread(file, force=True)
+        _refuse_length(header)
+        return header.pixel_array
     except OSError as error:
         raise UserError(f"{file} of {series.name} cannot be read: {error.strerror or error}.") from error
     except RuntimeError as error:  # pydicom: no decoder for the transfer syntax
@@ -206,6 +236,13 @@ def _decode(series: Series, file: Path) -> NDArray:
         ) from error
     except Exception as error:  # pydicom raises whatever a damaged file makes it raise
         raise UserError(f"{file} of {series.name} is damaged: {' '.join(str(error).split())[:160]}") from error
+
+
+def _refuse_length(header: FileDataset) -> None:
+    """More pixels than the header tells are as wrong as fewer, which pydicom finds by itself."""
+    expected = get_expected_length(header)
+    if not header.file_meta.TransferSyntaxUID.is_compressed and len(header.PixelData) > expected + expected % 2:
+        raise ValueError(f"it has {len(header.PixelData)} bytes of pixels, {expected} are expected")
 
 
 def _as_integers(volume: NDArray[np.float32]) -> NDArray:

@@ -76,9 +76,9 @@ def test_weights_are_given_by_patient_or_study(two_studies, tmp_path):
 
     given = {case.study.uid: case.given for case in find(two_studies[0].folder, weights=table).cases}
 
-    assert given[two_studies[2].uid] == (80.0, None, datetime(2024, 3, 1, 9, 10))
-    assert given[two_studies[1].uid] == (None, 300.0, None)
-    assert given[two_studies[0].uid] == (None, None, None)
+    assert given[two_studies[2].uid] == (80.0, None, datetime(2024, 3, 1, 9, 10), None)
+    assert given[two_studies[1].uid] == (None, 300.0, None, None)
+    assert given[two_studies[0].uid] == (None, None, None, None)
 
 
 @pytest.mark.parametrize(
