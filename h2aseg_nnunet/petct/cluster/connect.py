@@ -105,6 +105,8 @@ def _require_able_workers(client: "Client", paths: list[str]) -> None:
         if found != __version__:
             there = f"version {found}" if isinstance(found, str) else "none"
             raise UserError(f"The worker {worker} has {there} of h2aseg_nnunet {__version__}: install the same there.")
+    if any(threads > 1 for threads in client.nthreads().values()):
+        print("Workers have several threads, of which one works: start more workers, each with --nthreads 1.")
     from h2aseg_nnunet.petct.cluster.attempts import unseen
 
     missing = {worker: files for worker, files in client.run(unseen, paths).items() if files}
