@@ -1,14 +1,19 @@
-"""Metrics of predicted masks, as AutoPET and HECKTOR define them: of arrays, and of folders by `h2aseg evaluate`.
+"""Metrics of predicted masks, as challenges and clinics define them: of arrays, and of folders by `h2aseg evaluate`.
 
-`evaluate_folders` is the command as a function; metrics, detection, surface and uptake hold functions of arrays.
+`evaluate_folders` is the command as a function. protocols holds one table of measures per challenge; metrics,
+detection, surface, uptake, spread and organs hold the functions of arrays that they are made of.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from h2aseg_nnunet.petct.evaluate.run import Evaluation, MetricSettings, evaluate_folders
+    from h2aseg_nnunet.petct.evaluate.protocol import MetricSettings
+    from h2aseg_nnunet.petct.evaluate.run import Evaluation, evaluate_folders
 
-PROTOCOLS = ("autopet", "autopet2", "hecktor22", "hecktor25", "lesion")
+PROTOCOLS = (
+    "autopet", "autopet2", "autopet4", "autopet5", "hecktor22", "hecktor25", "hecktor26", "deeppsma", "lesion",
+    "clinical",
+)  # fmt: skip
 """What `--metrics` chooses from: see docs/evaluate.md."""
 
 MISSING = ("error", "empty", "skip")

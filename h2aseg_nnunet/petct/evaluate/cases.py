@@ -1,35 +1,32 @@
-"""Cases of an evaluation: which files belong together, what their masks may hold, and all of it on one grid."""
+"""Cases of an evaluation: which files belong together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
-import SimpleITK
-from numpy.typing import NDArray
 
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.petct.cases import images_in
-from h2aseg_nnunet.petct.evaluate.metrics import HECKTOR_LABELS
-from h2aseg_nnunet.petct.evaluate.protocols import HECKTOR
-from h2aseg_nnunet.petct.images.grids import require_same_grid
-from h2aseg_nnunet.petct.images.masks import UNDECLARED, MaskValues, leave_out_unjudged, read_mask
-from h2aseg_nnunet.petct.images.reading import read_image
-from h2aseg_nnunet.petct.labels import Declared, Labels
-from h2aseg_nnunet.petct.nnunet.dataset_json import declared_beside, declared_by
-
-HECKTOR_SPACING_MM = 1e-6
-"""Spacings may differ by this in the HECKTOR challenges."""
 
 
 class EvaluatedCase(NamedTuple):
-    """Files of one case; prediction and PET may be missing."""
+    """Files of one case; all but the reference may be missing.
+
+    Attributes:
+        name: Name of the case.
+        reference: Its reference mask.
+        prediction: Its predicted mask; of several interaction steps the last.
+        pet: PET in SUV.
+        organs: Organ map.
+        earlier: Predicted masks of the steps before the last.
+    """
 
     name: str
     reference: Path
     prediction: Path | None = None
     pet: Path | None = None
+    organs: Path | None = None
+    earlier: tuple[Path | None, ...] = ()
 
 
 class Pairing(NamedTuple):
@@ -45,50 +42,49 @@ class Pairing(NamedTuple):
 
     @property
     def missing_predictions(self) -> list[str]:
-        """Names of the cases without a prediction."""
-        return [case.name for case in self.cases if case.prediction is None]
+        """Names of the cases without a prediction, or without that of one step."""
+        return [case.name for case in self.cases if None in (case.prediction, *case.earlier)]
 
 
-class CaseArrays(NamedTuple):
-    """One case, axes in the order z, y, x.
-
-    Attributes:
-        reference: Label map; voxels that nobody judged are background.
-        prediction: Label map; background where nobody judged, and everywhere if the prediction is missing.
-        spacing_mm: Size of the voxels in the order of the axes.
-        suv: PET, or None.
-        unjudged: Number of voxels that nobody judged.
-    """
-
-    reference: NDArray
-    prediction: NDArray
-    spacing_mm: tuple[float, ...]
-    suv: NDArray | None
-    unjudged: int
-
-
-def pair_files(reference_dir: Path, prediction_dir: Path, pet_dir: Path | None = None) -> Pairing:
+def pair_files(
+    reference_dir: Path,
+    prediction_dir: Path,
+    pet_dir: Path | None = None,
+    earlier_dirs: Sequence[Path] = (),
+    organ_dir: Path | None = None,
+) -> Pairing:
     """Match files by name; their endings may differ.
 
     Args:
         reference_dir: Folder of `case.nii.gz` and so on, as nnU-Net's labelsTr.
         prediction_dir: Folder of files of the same names.
         pet_dir: nnU-Net's images, whose PET is `case_0001.nii.gz`, or a folder of `case.nii.gz`.
+        earlier_dirs: Folders of the interaction steps before `prediction_dir`.
+        organ_dir: Folder of organ maps of the same names.
 
     Raises:
         UserError: If a folder does not exist, holds no image, or one case twice, or if no names agree.
     """
-    references, predictions = images_in(reference_dir), images_in(prediction_dir)
+    references = images_in(reference_dir)
+    steps = [_named_like(references, reference_dir, folder) for folder in (*earlier_dirs, prediction_dir)]
+    pets = {} if pet_dir is None else _pets_by_case(pet_dir, references)
+    organs = {} if organ_dir is None else images_in(organ_dir)
+    cases = []
+    for name in sorted(references):
+        *earlier, last = (step.get(name) for step in steps)
+        cases.append(EvaluatedCase(name, references[name], last, pets.get(name), organs.get(name), tuple(earlier)))
+    return Pairing(cases, sorted({name for step in steps for name in step} - references.keys()))
+
+
+def _named_like(references: dict[str, Path], reference_dir: Path, folder: Path) -> dict[str, Path]:
+    """The masks of a folder, of which at least one has a reference's name."""
+    predictions = images_in(folder)
     if not references.keys() & predictions.keys():
         raise UserError(
-            f"No file in {prediction_dir} is named like one in {reference_dir}: there is {min(predictions)}, expected "
+            f"No file in {folder} is named like one in {reference_dir}: there is {min(predictions)}, expected "
             f"was e.g. {min(references)}. Predictions need their references' names."
         )
-    pets = {} if pet_dir is None else _pets_by_case(pet_dir, references)
-    cases = [
-        EvaluatedCase(name, references[name], predictions.get(name), pets.get(name)) for name in sorted(references)
-    ]
-    return Pairing(cases, sorted(predictions.keys() - references.keys()))
+    return predictions
 
 
 def _pets_by_case(folder: Path, cases: Iterable[str]) -> dict[str, Path]:
@@ -127,79 +123,12 @@ def require_pets(cases: Iterable[EvaluatedCase], pet_dir: Path) -> None:
         )
 
 
-def find_mask_values(
-    reference_dir: Path, prediction_dir: Path, protocol: str, dataset_json: str | Path | None = None
-) -> MaskValues:
-    """Find out which values references and predictions may hold.
-
-    Args:
-        reference_dir: Folder of masks. The dataset.json that describes it holds for predictions too if they have none.
-        prediction_dir: Folder of masks. The dataset.json that describes it holds for references too if they have none.
-        protocol: One of `PROTOCOLS`. HECKTOR's demands its own labels.
-        dataset_json: Declares the values of all masks; None to look for it.
+def require_organs(cases: Iterable[EvaluatedCase], organ_dir: Path) -> None:
+    """Make sure that every case has its organ map.
 
     Raises:
-        UserError: If something is wrong with a dataset.json, or its ignore label is one of HECKTOR's labels.
+        UserError: If not; the message names the cases.
     """
-    if dataset_json is not None:
-        declared = declared_by(Path(dataset_json))
-        found = MaskValues(declared, declared)
-    else:
-        reference, prediction = declared_beside(reference_dir), declared_beside(prediction_dir)
-        found = MaskValues(reference or prediction, prediction or reference)
-    return MaskValues(*map(_of_hecktor, found)) if protocol in HECKTOR else found
-
-
-def read_case(case: EvaluatedCase, resample_prediction: bool = False, values: MaskValues = UNDECLARED) -> CaseArrays:
-    """Read masks and PET of a case.
-
-    Args:
-        case: Its files.
-        resample_prediction: Whether to bring a prediction of equal spacing onto the reference's grid by nearest
-            neighbor, as HECKTOR does; else another grid is an error.
-        values: The values that masks may hold.
-
-    Raises:
-        UserError: If a file cannot be read, a mask has other values, or grids differ.
-    """
-    reference = read_mask(case.reference, values.reference)
-    suv = None
-    if case.pet is not None:
-        pet = read_image(case.pet)
-        require_same_grid(case.pet, pet, case.reference, reference, "Bring the PET onto the masks' grid (linear).")
-        suv = SimpleITK.GetArrayFromImage(pet)
-    reference_array = SimpleITK.GetArrayFromImage(reference)
-    if case.prediction is None:
-        prediction_array = np.zeros_like(reference_array)
-    else:
-        prediction = read_mask(case.prediction, values.prediction)
-        if resample_prediction:
-            prediction = _onto_grid(case.prediction, prediction, case.reference, reference)
-        else:
-            remedy = "Bring the prediction onto the reference's grid first (nearest neighbor): these metrics do not."
-            require_same_grid(case.prediction, prediction, case.reference, reference, remedy)
-        prediction_array = SimpleITK.GetArrayFromImage(prediction)
-    unjudged = leave_out_unjudged(reference_array, prediction_array, values)
-    return CaseArrays(reference_array, prediction_array, reference.GetSpacing()[::-1], suv, unjudged)
-
-
-def _of_hecktor(declared: Declared | None) -> Declared:
-    ignore = None if declared is None else declared.labels.ignore
-    if declared is not None and ignore in HECKTOR_LABELS.values():
-        raise UserError(
-            f"{declared.source} declares {ignore} as ignore label, but HECKTOR's labels are "
-            f"{', '.join(f'{value} ({name})' for name, value in HECKTOR_LABELS.items())}: choose other metrics, or "
-            "another dataset.json with --dataset-json."
-        )
-    classes: dict[str, tuple[int, ...]] = {name: (value,) for name, value in HECKTOR_LABELS.items()}
-    return Declared(Labels((0, *HECKTOR_LABELS.values()), classes, ignore), "HECKTOR")
-
-
-def _onto_grid(file: Path, image: SimpleITK.Image, reference_file: Path, reference: SimpleITK.Image) -> SimpleITK.Image:
-    """Resample as HECKTOR's code does, which demands equal spacing."""
-    if not np.allclose(image.GetSpacing(), reference.GetSpacing(), rtol=0, atol=HECKTOR_SPACING_MM):
-        raise UserError(
-            f"{file} has a spacing of {image.GetSpacing()} mm, {reference_file} of {reference.GetSpacing()} mm: "
-            "HECKTOR demands equal spacing. Resample the prediction to the reference's (nearest neighbor)."
-        )
-    return SimpleITK.Resample(image, reference, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor, 0)
+    missing = [case.name for case in cases if case.organs is None]
+    if missing:
+        raise UserError(f"{organ_dir} lacks the organ map of {listing(missing)}: expected is {missing[0]}.nii.gz.")

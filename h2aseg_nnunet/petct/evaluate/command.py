@@ -1,6 +1,7 @@
 """`h2aseg evaluate`: options and call."""
 
 import argparse
+from pathlib import Path
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.evaluate import MISSING, PROTOCOLS
@@ -10,13 +11,21 @@ from h2aseg_nnunet.petct.options import Parser, add_processes, add_scheduler, po
 def add_arguments(parser: Parser) -> None:
     """Add the options."""
     parser.add_argument("-r", dest="references", metavar="FOLDER", help="Reference masks, case.nii.gz.")
-    parser.add_argument("-p", dest="predictions", metavar="FOLDER", help="Predicted masks of the same names.")
+    parser.add_argument(
+        "-p",
+        dest="predictions",
+        nargs="+",
+        metavar="FOLDER",
+        help="Predicted masks of the same names; for autopet4 and autopet5 one folder per interaction step, in order.",
+    )
     parser.add_argument("positional", nargs="*", help=argparse.SUPPRESS)  # former spelling: REF_DIR PRED_DIR
     parser.add_argument(
         "--metrics",
         required=True,
         choices=PROTOCOLS,
-        help="autopet: AutoPET III and IV; autopet2: the unguarded script of I and II; lesion: detection of lesions.",
+        help="autopet: AutoPET III, and IV without interaction; autopet2: the unguarded script of I and II; "
+        "autopet4, autopet5: interaction steps; deeppsma: needs --suv; lesion: detection of lesions; clinical: what a "
+        "clinic reads off a mask.",
     )
     parser.add_argument("-o", dest="output", metavar="JSON", help="Write everything into a JSON file.")
     parser.add_argument("--csv", metavar="CSV", help="Write one row per case into a CSV file.")
@@ -24,6 +33,17 @@ def add_arguments(parser: Parser) -> None:
         "--suv",
         metavar="FOLDER",
         help="PET in SUV, case_0001.nii.gz or case.nii.gz; adds tumor volume, TLG and SUVmax.",
+    )
+    parser.add_argument(
+        "--organs",
+        metavar="FOLDER",
+        help="Organ maps, case.nii.gz, for --metrics clinical: adds tumor per organ.",
+    )
+    parser.add_argument(
+        "--organ-labels",
+        default="totalsegmentator",
+        metavar="WHOSE",
+        help="Whose organ maps: totalsegmentator, moose, or a JSON file {organ: value} (default: %(default)s).",
     )
     parser.add_argument(
         "--iou", type=positive, help="Overlap that finds a lesion, for --metrics lesion (default: one voxel)."
@@ -51,32 +71,41 @@ def run(options: argparse.Namespace) -> None:
     """Evaluate, print the table, and write the files asked for."""
     from h2aseg_nnunet.petct.cluster.connect import workers_of
     from h2aseg_nnunet.petct.evaluate import table  # SimpleITK and SciPy take a second to import
-    from h2aseg_nnunet.petct.evaluate.run import MetricSettings, evaluate_folders
+    from h2aseg_nnunet.petct.evaluate.protocol import MetricSettings
+    from h2aseg_nnunet.petct.evaluate.run import evaluate_folders
 
-    options.references, options.predictions = _folders(options)
+    options.references, folders = _folders(options)
+    predictions = [Path(folder).absolute() if options.scheduler else Path(folder) for folder in folders]
+    labels = options.organ_labels
     table.check_outputs(options.output, options.csv)
-    with workers_of(options, reads=("references", "predictions", "suv", "dataset_json")):
+    with workers_of(options, reads=("references", *predictions, "suv", "organs", "dataset_json")):
         evaluation = evaluate_folders(
             options.references,
-            options.predictions,
-            MetricSettings(options.metrics, minimum_iou=options.iou, tolerance_mm=options.surface),
+            predictions,
+            MetricSettings(
+                options.metrics,
+                minimum_iou=options.iou,
+                tolerance_mm=options.surface,
+                organ_labels=str(Path(labels).absolute()) if Path(labels).is_file() else labels,
+            ),
             pet_dir=options.suv,
             missing=options.missing,
             num_processes=options.processes,
             seed=options.seed,
             dataset_json=options.dataset_json,
+            organ_dir=options.organs,
         )
     print(table.to_text(evaluation))
     table.write(evaluation, options.output, options.csv)
 
 
-def _folders(options: argparse.Namespace) -> tuple[str, str]:
+def _folders(options: argparse.Namespace) -> tuple[str, list[str]]:
     """The folders of references and predictions, by option or, as formerly, by position."""
-    named = [options.references, options.predictions]
-    if options.positional and named == [None, None]:
-        named = options.positional
+    references, predictions = options.references, options.predictions
+    if options.positional and (references, predictions) == (None, None):
+        references, *predictions = options.positional
     elif options.positional:
         raise UserError(f"{' '.join(options.positional)}: give the folders as -r REFERENCES -p PREDICTIONS.")
-    if len(named) != 2 or None in named:
+    if references is None or not predictions:
         raise UserError("two folders are needed: -r REFERENCES -p PREDICTIONS.")
-    return named[0], named[1]
+    return references, predictions

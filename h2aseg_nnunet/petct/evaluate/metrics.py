@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import SimpleITK
 from numpy.typing import NDArray
 
 from h2aseg_nnunet.petct.images.lesions import check_grid, label_components, voxel_volume_ml
@@ -38,6 +39,16 @@ def dice_unguarded(reference: NDArray, prediction: NDArray) -> float:
     check_grid(reference, prediction=prediction)
     voxels = np.count_nonzero(reference) + np.count_nonzero(prediction)
     return 2 * np.count_nonzero(np.logical_and(reference, prediction)) / voxels if voxels else math.nan
+
+
+def dice_or_agreement(reference: NDArray, prediction: NDArray) -> float:
+    """Return the overlap of two masks, and 1 if both are empty: the value that every patient has.
+
+    Raises:
+        ValueError: If the masks differ in shape.
+    """
+    overlap = dice_unguarded(reference, prediction)
+    return 1.0 if math.isnan(overlap) else overlap
 
 
 def false_positive_volume_ml(reference: NDArray, prediction: NDArray, spacing_mm: Sequence[float]) -> float:
@@ -80,6 +91,20 @@ def _untouched_volume_ml(mask: NDArray, other: NDArray, spacing_mm: Sequence[flo
     touched[labels[np.asarray(other) != 0]] = True
     untouched_voxels = np.count_nonzero(~touched[labels[np.asarray(mask) != 0]])
     return untouched_voxels * voxel_volume_ml(spacing_mm)
+
+
+def shared_surface(reference: NDArray, prediction: NDArray) -> float:
+    """Return the Dice of the masks' outermost voxels, those with a face to the background: DEEP-PSMA's surface Dice.
+
+    Nothing lies beyond the image's border: a mask that ends there has no surface there. NaN if both masks are empty.
+
+    Raises:
+        ValueError: If the masks differ in shape.
+    """
+    check_grid(reference, prediction=prediction)
+    images = (SimpleITK.GetImageFromArray(np.not_equal(mask, 0).astype(np.uint8)) for mask in (reference, prediction))
+    surfaces = [SimpleITK.GetArrayFromImage(SimpleITK.LabelContour(image, False)) for image in images]
+    return dice_unguarded(*surfaces)
 
 
 def overlap_mm3(

@@ -8,6 +8,7 @@ from typing import Any
 
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct import files, tables
+from h2aseg_nnunet.petct.evaluate.protocols import find_protocol
 from h2aseg_nnunet.petct.evaluate.run import Evaluation
 from h2aseg_nnunet.petct.files import read_own_json, require_own
 from h2aseg_nnunet.petct.tables import has_heading, number
@@ -56,24 +57,25 @@ def write_csv(evaluation: Evaluation, file: Path) -> None:
 def to_text(evaluation: Evaluation) -> str:
     """Format cases, one line per value with its statistics, then what is pooled, left out, missing or extra."""
     columns = list(next(iter(evaluation.cases.values())))
-    cases = [[case, *map(_short, values.values())] for case, values in evaluation.cases.items()]
+    screen = find_protocol(evaluation.aggregate["metrics"]).screen
+    shown = [column for column in columns if not screen or column in screen]
+    cases = [[case, *(_short(values[column]) for column in shown)] for case, values in evaluation.cases.items()]
     summaries = [
         [column, *(_short(evaluation.aggregate[column][statistic]) for statistic in STATISTICS)] for column in columns
     ]
-    blocks = [_align([["case", *columns], *cases]), _align([["over cases", *STATISTICS], *summaries])]
+    blocks = [_align([["case", *shown], *cases]), _align([["over cases", *STATISTICS], *summaries])]
     return "\n\n".join([*blocks, *_pooled(evaluation.aggregate), *_notes(evaluation.aggregate)])
 
 
 def _pooled(aggregate: Mapping[str, Any]) -> list[str]:
-    """Format the figure of all cases together, if the protocol has one."""
+    """Format the figures of all cases together, if the protocol has any."""
     tables = []
-    for figure in ("aggregated_dice", "pooled"):
-        if figure in aggregate:
-            intervals = aggregate[f"{figure}_interval_95"]
-            rows = [[part, _short(value), _short(intervals[part])] for part, value in aggregate[figure].items()]
-            tables.append(
-                _align([["all cases together" if figure == "pooled" else figure, "value", "interval_95"], *rows])
-            )
+    for pooled in find_protocol(aggregate["metrics"]).pooled:
+        if pooled.name in aggregate:
+            intervals = aggregate[f"{pooled.name}_interval_95"]
+            rows = [[part, _short(value), _short(intervals[part])] for part, value in aggregate[pooled.name].items()]
+            heading = "all cases together" if pooled.name == "pooled" else pooled.name
+            tables.append(_align([[heading, "value", "interval_95"], *rows]))
     return tables
 
 
@@ -91,6 +93,9 @@ def _notes(aggregate: Mapping[str, Any]) -> list[str]:
             f"No dataset.json declares the masks' values: every value but 0, up to {highest}, counts as tumor. "
             "If one of them means something else, name the file with --dataset-json."
         )
+    steps = find_protocol(aggregate["metrics"]).steps
+    if aggregate.get("num_steps", steps) != steps:
+        notes.append(f"{aggregate['num_steps']} interaction steps; the challenge has {steps}: areas differ by that.")
     missing, extra = aggregate["missing_predictions"], aggregate["extra_predictions"]
     if missing:
         fate = {"empty": "counted as empty", "skip": "left out"}[aggregate["missing_counted_as"]]

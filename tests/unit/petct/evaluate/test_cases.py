@@ -5,7 +5,8 @@ import pytest
 
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.cases import images_in
-from h2aseg_nnunet.petct.evaluate.cases import EvaluatedCase, pair_files, read_case, require_pets
+from h2aseg_nnunet.petct.evaluate.cases import EvaluatedCase, pair_files, require_pets
+from h2aseg_nnunet.petct.evaluate.read import read_case
 from h2aseg_nnunet.petct.images.masks import MaskValues
 from h2aseg_nnunet.petct.labels import Declared, Labels
 

@@ -85,3 +85,33 @@ def test_a_stricter_overlap_never_finds_more(masks):
     found = [detect(*masks, minimum_iou).found_lesions for minimum_iou in (None, 0.2, 0.5, 0.9)]
 
     assert found == sorted(found, reverse=True)
+
+
+def test_one_to_one_a_lesion_matches_the_one_it_overlaps_most():
+    reference, prediction = row(1, 1, 1, 1, 1, 1), row(1, 1, 0, 1, 1, 1)  # IoU 2/6 and 3/6
+
+    assert detect(reference, prediction, minimum_iou=0.3) == Detection(1, 1, 2, 2)
+    assert detect(reference, prediction, minimum_iou=0.3, one_to_one=True) == Detection(1, 1, 2, 1)
+    assert detect(reference, prediction, minimum_iou=0.6, one_to_one=True) == Detection(1, 0, 2, 0)
+
+
+def test_one_to_one_goes_by_overlap_not_by_order():
+    reference, prediction = row(1, 1, 1, 1, 1, 1, 0, 1, 1, 1), row(1, 0, 1, 1, 1, 1, 1, 1, 0, 0)
+    # the second predicted lesion overlaps the reference's by 4/8 and 1/8, and is gone when the first, 1/6, is asked
+
+    assert detect(reference, prediction, one_to_one=True) == Detection(2, 1, 2, 1)
+
+
+def test_a_strict_overlap_must_be_exceeded():
+    reference, prediction = row(1, 1, 1, 1), row(1, 1, 0, 0)  # IoU 1/2
+
+    assert detect(reference, prediction, minimum_iou=0.5).found_lesions == 1
+    assert detect(reference, prediction, minimum_iou=0.5, strictly=True).found_lesions == 0
+
+
+def test_f1_of_found_counts_true_positives_in_the_reference():
+    detection = Detection(reference_lesions=4, found_lesions=2, predicted_lesions=2, true_lesions=1)
+
+    assert detection.f1_of_found == pytest.approx(2 * 2 / (2 * 2 + 1 + 2))
+    assert np.isnan(Detection(0, 0, 3, 0).f1_of_found)
+    assert Detection(3, 0, 0, 0).f1_of_found == 0

@@ -7,8 +7,11 @@ import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from h2aseg_nnunet.petct.evaluate import PROTOCOLS
+from h2aseg_nnunet.petct.evaluate.aggregate import aggregate
 from h2aseg_nnunet.petct.evaluate.detection import Detection
-from h2aseg_nnunet.petct.evaluate.protocols import PROTOCOLS, aggregate, mask_pairs, measure
+from h2aseg_nnunet.petct.evaluate.protocol import CaseArrays
+from h2aseg_nnunet.petct.evaluate.protocols import BY_NAME, measure
 
 SPACING_MM = (10, 10, 10)  # voxels of 1 ml
 EMPTY, ONE = np.zeros((1, 1, 3), np.uint8), np.array([[[0, 0, 1]]], np.uint8)
@@ -73,7 +76,8 @@ def test_hecktor_keeps_its_labels_apart():
             "prediction_mm3_GTVn": 6,
         }
     )
-    assert [masks.suffix for masks in mask_pairs("hecktor22", reference, prediction)] == ["_GTVp", "_GTVn"]
+    pairs = BY_NAME["hecktor22"].mask_pairs(CaseArrays(reference, (prediction,), (1, 1, 2)))
+    assert [masks.suffix for masks in pairs] == ["_GTVp", "_GTVn"]
 
 
 def test_lesion_gives_scores_and_counts():
@@ -90,9 +94,13 @@ def test_lesion_gives_scores_and_counts():
     }
 
 
+def test_every_protocol_that_can_be_chosen_is_there():
+    assert set(PROTOCOLS) == BY_NAME.keys()
+
+
 def test_an_unknown_protocol_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match=", ".join(PROTOCOLS)):
-        measure("autopet5", ONE, ONE, SPACING_MM)
+    with pytest.raises(ValueError, match=", ".join(BY_NAME)):
+        measure("autopet9", ONE, ONE, SPACING_MM)
 
 
 def hecktor_case(reference, prediction):

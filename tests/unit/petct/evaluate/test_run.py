@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.evaluate import MetricSettings, evaluate_folders
 from h2aseg_nnunet.petct.evaluate import run as evaluate
-from h2aseg_nnunet.petct.evaluate.run import MetricSettings, evaluate_folders
+from h2aseg_nnunet.petct.evaluate.protocol import CaseArrays
+from h2aseg_nnunet.petct.evaluate.protocols import find_protocol
 
 needs_monai = pytest.mark.skipif(importlib.util.find_spec("monai") is None, reason="MONAI is not installed")
 
@@ -353,3 +355,119 @@ def test_what_counts_as_tumor_without_a_declaration_is_said(folders, write):
     write(folders[0] / "half.nii.gz", bar(1, 3, 0, 0), (10.0, 10.0, 10.0))
 
     assert evaluate_folders(*folders, MetricSettings("autopet")).aggregate["undeclared_values_up_to"] == 3
+
+
+@pytest.fixture
+def steps(folders, tmp_path, write):
+    """Three steps: nothing, half and all of the one lesion."""
+    found = {"step_0": bar(0, 0, 0, 0), "step_1": bar(0, 1, 0, 0), "step_2": bar(1, 1, 0, 0)}
+    for step, mask in found.items():
+        write(tmp_path / step / "half.nii.gz", mask, (10.0, 10.0, 10.0))
+        write(tmp_path / step / "free.nii.gz", bar(0, 0, 0, 0), (10.0, 10.0, 10.0))
+    return folders[0], [tmp_path / step for step in found]
+
+
+def test_one_folder_per_interaction_step(steps):
+    evaluation = evaluate_folders(*steps, MetricSettings("autopet5"))
+
+    assert evaluation.cases["half"]["auc_dice"] == pytest.approx(0 / 2 + 2 / 3 + 1 / 2)
+    assert evaluation.cases["free"]["auc_dice"] == 2
+    assert evaluation.aggregate["num_steps"] == 3
+    assert evaluation.aggregate["auc_dmm"]["undefined"] == 1
+
+
+def test_a_case_that_lacks_one_step_is_named_or_counts_as_empty_there(steps):
+    references, folders = steps
+    (folders[1] / "half.nii.gz").unlink()
+
+    with pytest.raises(UserError, match=r"no prediction in .*step_1.*: half\."):
+        evaluate_folders(references, folders, MetricSettings("autopet5"))
+    evaluation = evaluate_folders(references, folders, MetricSettings("autopet5"), missing="empty")
+    assert evaluation.cases["half"]["dice_step_1"] == 0
+
+
+def test_every_step_leaves_out_what_nobody_judged(half_judged, tmp_path):
+    describe(tmp_path / "dataset", WITH_IGNORE)
+
+    case = evaluate_folders(half_judged[0], [half_judged[1]] * 2, MetricSettings("autopet4")).cases["case"]
+
+    assert case["dice_step_0"] == case["dice_step_1"] == pytest.approx(4 / 6)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "count", "words"),
+    [("autopet4", 1, "name their folders in order, -p STEP_0 STEP_1"), ("autopet", 2, "takes one folder .*, not 2")],
+)
+def test_the_number_of_folders_fits_the_metrics(folders, protocol, count, words):
+    with pytest.raises(UserError, match=words):
+        evaluate_folders(folders[0], [folders[1]] * count, MetricSettings(protocol))
+
+
+def test_pet_and_organs_are_demanded_and_refused_by_name(folders, tmp_path):
+    with pytest.raises(UserError, match=r"deeppsma measures uptake: .* --suv"):
+        evaluate_folders(*folders, MetricSettings("deeppsma"))
+    with pytest.raises(UserError, match="--organs decides nothing for autopet"):
+        evaluate_folders(*folders, MetricSettings("autopet"), organ_dir=tmp_path)
+    with pytest.raises(UserError, match="elks cannot be read"):
+        evaluate_folders(*folders, MetricSettings("clinical", organ_labels="elks"), organ_dir=tmp_path)
+
+
+def test_hecktor25_resamples_nothing(tmp_path, write):
+    write(tmp_path / "a" / "case.nii.gz", bar(1, 1, 2, 0), (1.0, 1.0, 1.0))
+    write(tmp_path / "b" / "case.nii.gz", bar(1, 1, 2), (1.0, 1.0, 1.0))
+
+    evaluate_folders(tmp_path / "a", tmp_path / "b", MetricSettings("hecktor22"))
+    with pytest.raises(UserError, match="is not on the grid"):
+        evaluate_folders(tmp_path / "a", tmp_path / "b", MetricSettings("hecktor25"))
+
+
+def test_clinical_measures_with_pet_and_organs(folders, tmp_path, write):
+    organs, suv = bar(5, 1, 1, 200), np.array([[[3.0, 5.0, 1.0, 2.0]]], np.float32)
+    for case in ("free", "half"):
+        write(tmp_path / "organs" / f"{case}.nii.gz", organs, (10.0, 10.0, 10.0))
+        write(tmp_path / "suv" / f"{case}.nii.gz", suv, (10.0, 10.0, 10.0))
+
+    evaluation = evaluate_folders(
+        *folders, MetricSettings("clinical"), pet_dir=tmp_path / "suv", organ_dir=tmp_path / "organs"
+    )
+
+    half, free = evaluation.cases["half"], evaluation.cases["free"]
+    assert (half["organ_ml_liver_reference"], half["organ_ml_spleen_reference"]) == (1, 1)
+    assert (half["organ_ml_spleen_prediction"], half["organ_ml_elsewhere_prediction"]) == (1, 1)
+    assert free["organ_ml_spleen_reference"] == 0
+    assert math.isnan(half["tmtv_ml_percist_liver_reference"])  # all of the liver is tumor
+    assert free["tmtv_ml_percist_liver_reference"] == 0
+    assert half["tmtv_ml_suv_4_reference"] == 1
+    assert evaluation.aggregate["patients"] == {"sensitivity": 1, "specificity": 1}
+
+
+def test_organ_maps_may_lie_on_another_grid(folders, tmp_path, write):
+    for case in ("free", "half"):
+        write(tmp_path / "organs" / f"{case}.nii.gz", np.repeat(bar(1, 5, 5, 5), 2, axis=2), (5.0, 10.0, 10.0), -2.5)
+
+    settings = MetricSettings("clinical")
+    half = evaluate_folders(*folders, settings, organ_dir=tmp_path / "organs").cases["half"]
+
+    assert (half["organ_ml_spleen_reference"], half["organ_ml_liver_reference"]) == (1, 1)
+
+
+def test_a_missing_organ_map_is_named(folders, tmp_path, write):
+    write(tmp_path / "organs" / "half.nii.gz", bar(1, 5, 5, 5), (10.0, 10.0, 10.0))
+
+    with pytest.raises(UserError, match="lacks the organ map of free"):
+        evaluate_folders(*folders, MetricSettings("clinical"), organ_dir=tmp_path / "organs")
+
+
+@pytest.mark.parametrize("protocol", ["autopet", "lesion", "clinical", "deeppsma"])
+def test_cropping_changes_no_value(tmp_path, protocol):
+    """What lies far from both masks is not looked at; SUVpeak's sphere reaches beyond them."""
+    rng = np.random.default_rng(0)
+    reference, prediction = np.zeros((2, 20, 30, 40), np.uint8)
+    reference[8:11, 9:13, 20:25], prediction[9:12, 10:14, 21:24] = 1, 1
+    suv = rng.uniform(0, 10, reference.shape)
+    arrays = CaseArrays(reference, (prediction,), (3.0, 2.0, 2.0), suv)
+
+    whole, cropped = (find_protocol(protocol).measure(a, MetricSettings(protocol)) for a in (arrays, arrays.cropped()))
+
+    assert arrays.cropped().reference.size < reference.size
+    assert cropped == pytest.approx(whole, nan_ok=True)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from h2aseg_nnunet.petct.evaluate.protocols import aggregate
+from h2aseg_nnunet.petct.evaluate.aggregate import aggregate
 from h2aseg_nnunet.petct.evaluate.run import Evaluation
 from h2aseg_nnunet.petct.evaluate.table import check_outputs, to_text, write_csv, write_json
 
@@ -102,3 +102,26 @@ def test_endings_show_what_a_file_is(tmp_path):
         check_outputs(tmp_path / "case.nii.gz", None)
     with pytest.raises(ValueError, match=r"out\.json should end in \.csv"):
         check_outputs(None, tmp_path / "out.json")
+
+
+def test_the_screen_shows_curves_over_all_cases_only():
+    case = {"dice": 0.5, "auc_dice": 0.25, "dice_step_0": 0.125, "dice_step_1": 0.5}
+    about = ABOUT | {"metrics": "autopet5", "num_steps": 2}
+
+    cases, summaries, note = to_text(Evaluation({"a": case}, about | aggregate("autopet5", [case]))).split("\n\n")
+
+    assert cases.splitlines()[-1].split() == ["a", "0.5000", "0.2500"]
+    assert "dice_step_0" in summaries
+    assert note.startswith("2 interaction steps; the challenge has 6")
+
+
+def test_figures_of_all_cases_are_shown_with_their_intervals():
+    cases = {"a": {"true_positive_patient": 1, "false_negative_patient": 0, "false_positive_patient": 0}}
+    cases["a"]["true_negative_patient"] = 0
+    about = ABOUT | {"metrics": "clinical"}
+
+    text = to_text(Evaluation(cases, about | aggregate("clinical", list(cases.values()))))
+
+    lines = [line.split() for line in text.splitlines()]
+    assert ["sensitivity", "1.0000", "1.0000", "to", "1.0000"] in lines
+    assert ["specificity", "-", "-"] in lines

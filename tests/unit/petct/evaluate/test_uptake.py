@@ -8,7 +8,7 @@ def test_volume_glycolysis_and_maximum_of_all_lesions_together():
     mask = np.array([[[1, 0, 2]]])
     suv = np.array([[[2.0, 50.0, 6.0]]])
 
-    assert tumor_burden(mask, suv, (10, 10, 10)) == pytest.approx((2, 8, 6))  # voxels of 1 ml
+    assert tumor_burden(mask, suv, (10, 10, 10)) == pytest.approx((2, 8, 6, 4))  # voxels of 1 ml
 
 
 def test_an_empty_mask_has_no_volume_and_no_maximum():
