@@ -1,6 +1,6 @@
 """One pass over the voxels of a case: each file is read once, and every check of a case runs on it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -47,9 +47,17 @@ class Volume(NamedTuple):
     voxels: NDArray
 
 
-def check_case(case: Case, dataset: Dataset) -> CaseResult:
-    """Check headers first, then voxels; what needs CT and PET together only where both are sound."""
-    volumes, findings = _read(case)
+def check_case(
+    case: Case, dataset: Dataset, in_memory: Callable[[Path], SimpleITK.Image | None] = lambda file: None
+) -> CaseResult:
+    """Check headers first, then voxels; what needs CT and PET together only where both are sound.
+
+    Args:
+        case: The case.
+        dataset: Its dataset.
+        in_memory: Gives a file's image where it has been read already; every other file is read.
+    """
+    volumes, findings = _read(case, in_memory)
     findings += check_headers({file: volume.grid for file, volume in volumes.items()}, case.name)
     astray = {finding.file for finding in findings if finding.severity == "error"}
     images = {file: volumes[file] for file in case.images if file in volumes}
@@ -77,12 +85,12 @@ def digest(voxels: NDArray) -> str:
     return blake2b(values.data, digest_size=16, key=repr(values.shape).encode()).hexdigest()
 
 
-def _read(case: Case) -> tuple[dict[Path, Volume], list[Finding]]:
+def _read(case: Case, in_memory: Callable[[Path], SimpleITK.Image | None]) -> tuple[dict[Path, Volume], list[Finding]]:
     """The files that can be read, and a finding for each other."""
     volumes, findings = {}, []
     for file in case.files:
         try:
-            image = read_image(file)
+            image = in_memory(file) or read_image(file)
         except UserError as error:
             findings.append(_refused(error, file))
         else:

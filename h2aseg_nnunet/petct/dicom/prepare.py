@@ -23,7 +23,7 @@ class How(NamedTuple):
 
     Attributes:
         grid: "pet" brings CT onto the PET's grid, "ct" PET onto the CT's; a number of mm makes cubes of that size.
-        ct_series, pet_series: UIDs that override the choice of series.
+        ct_series, pet_series: UIDs that override the choice of series in the study that has them.
         images: Folder for the images that the network reads.
     """
 
@@ -54,9 +54,21 @@ class Prepared(NamedTuple):
 
 
 def prepare(case: Input, how: How) -> Prepared:
+    """Prepare a case as `prepare_images` does, and keep nothing of it in memory."""
+    return prepare_images(case, how)[0]
+
+
+def prepare_images(case: Input, how: How) -> tuple[Prepared, list[SimpleITK.Image]]:
     """Read a case, bring CT and PET onto one axial grid, and write what the network reads.
 
     nnU-Net's own images are taken as they are, unless their slices are not axial.
+
+    Args:
+        case: The case.
+        how: How to prepare it.
+
+    Returns:
+        The case, and its images as they were written.
 
     Raises:
         UserError: If the case cannot be used.
@@ -65,16 +77,18 @@ def prepare(case: Input, how: How) -> Prepared:
     notes: list[str] = []
     series = None
     if case.study is not None:
-        read = read_study(case.study, case.given, how.ct_series, how.pet_series)
+        ct_uid, pet_uid = (uid if uid in case.study.series else None for uid in (how.ct_series, how.pet_series))
+        read = read_study(case.study, case.given, ct_uid, pet_uid)
         ct, pet, record = read.ct_hu, read.pet_suv, read.record
         series = read.pair.ct if how.grid == "ct" else read.pair.pet
-        notes += read.pair.notes
+        notes += [*read.pair.notes, *record["suv"]["assumptions"]]
     else:
-        ct, pet = (read_image(file) for file in case.images[:2])
+        channels = [read_image(file) for file in case.images]
+        ct, pet = channels[:2]
     own = ct if how.grid == "ct" else pet
     own_grid = Grid.of(own)
     if case.on_one_grid and _is_axial(own):
-        return Prepared(case, case.images, own_grid, None, record, notes)
+        return Prepared(case, case.images, own_grid, None, record, notes), channels
     if not _is_axial(own):
         notes.append("the slices are not axial: the network reads them turned, the mask is not")
     ct, pet = (image if _is_axial(image) else SimpleITK.DICOMOrient(image, "LPS") for image in (ct, pet))
@@ -84,7 +98,7 @@ def prepare(case: Input, how: How) -> Prepared:
     for file, image in zip(files, (ct, pet), strict=True):
         with replacing(file) as temporary:
             SimpleITK.WriteImage(image, str(temporary), True)
-    return Prepared(case, files, own_grid, series, record, notes)
+    return Prepared(case, files, own_grid, series, record, notes), [ct, pet]
 
 
 def onto_own_grid(mask: SimpleITK.Image, own: Grid) -> SimpleITK.Image:

@@ -44,9 +44,12 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--weights",
         metavar="CSV",
-        help="Table of what DICOM headers lack: study or patient, weight_kg, dose_mbq, injected.",
+        help="Table of what DICOM headers lack: study or patient, weight_kg, dose_mbq, injected, corrected_to.",
     )
     parser.add_argument("--preview", action="store_true", help="Draw a picture of every case.")
+    parser.add_argument(
+        "--statistics", action="store_true", help="Write lesions and totals of every case as statistics.json, too."
+    )
     parser.add_argument("--report", action="store_true", help="Make the pages of h2aseg report.")
     parser.add_argument(
         "--force", action="store_true", help="Segment cases in which h2aseg check finds errors of values."
@@ -63,7 +66,8 @@ def run(options: argparse.Namespace) -> None:
         UserError: If a case was refused; the others are segmented.
     """
     require_dicom()
-    from h2aseg_nnunet.petct.segment.run import NOTE, Settings, segment  # torch takes seconds to import
+    from h2aseg_nnunet.petct.segment.finish import NOTE
+    from h2aseg_nnunet.petct.segment.run import Settings, segment  # torch takes seconds to import
 
     outcomes = segment(
         options.input,
@@ -78,6 +82,7 @@ def run(options: argparse.Namespace) -> None:
             grid=check_grid(options.grid),
             output_types=tuple(options.output_type),
             preview=options.preview,
+            statistics=options.statistics,
             report=options.report,
             force=options.force,
             ct_series=options.ct_series,

@@ -24,6 +24,7 @@ from h2aseg_nnunet.petct.segment.lesion_table import measure_lesions, write_lesi
 
 NOTE = "For research, not for diagnosis."
 RECORD = "case.json"
+TOTALS = ("case", "note", "num_lesions", "tmtv_ml", "tlg", "suv_max", "suv_peak")
 
 
 class Outputs(NamedTuple):
@@ -33,6 +34,7 @@ class Outputs(NamedTuple):
         folder: The output folder.
         types: "nifti", "dicom_seg", "dicom_rtstruct".
         preview: Whether a picture is drawn.
+        statistics: Whether lesions and totals are written as JSON.
         max_suv: SUV drawn black in it.
         algorithm: Name of the model, for DICOM objects.
         classes: Values of the model's classes by name.
@@ -42,6 +44,7 @@ class Outputs(NamedTuple):
     folder: Path
     types: tuple[str, ...]
     preview: bool
+    statistics: bool
     max_suv: float
     algorithm: str
     classes: dict[str, tuple[int, ...]]
@@ -114,6 +117,8 @@ def _finish(predicted: Predicted, outputs: Outputs) -> Outcome:
         if outputs.preview:
             _draw(mask, pet, outputs.max_suv, partial / "preview.png")
         record = _record(predicted, rows, outputs)
+        if outputs.statistics:
+            write_json(partial / "statistics.json", {name: record[name] for name in TOTALS} | {"lesions": rows})
         write_json(partial / RECORD, record)
         OwnFiles(folder).take(partial, last=RECORD)
     finally:

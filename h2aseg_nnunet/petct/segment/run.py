@@ -1,8 +1,8 @@
 """Segment a cohort: prepare in other processes, predict here, write in other processes; finished cases stay."""
 
 import json
-import zipfile
-from collections.abc import Generator, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,21 +16,20 @@ from h2aseg_nnunet.petct.cases import ImageFiles
 from h2aseg_nnunet.petct.check.case import check_case
 from h2aseg_nnunet.petct.check.files import Case
 from h2aseg_nnunet.petct.dicom.inputs import Input, find_inputs
-from h2aseg_nnunet.petct.dicom.prepare import How, Prepared, prepare
-from h2aseg_nnunet.petct.files import OutputFolder, exclusively, write_json, write_text
-from h2aseg_nnunet.petct.nnunet.dataset_json import Dataset, read_dataset, read_dataset_json
+from h2aseg_nnunet.petct.dicom.prepare import How, Prepared, prepare_images
+from h2aseg_nnunet.petct.files import PARTIAL, OutputFolder, exclusively
+from h2aseg_nnunet.petct.nnunet.dataset_json import Dataset, read_dataset
 from h2aseg_nnunet.petct.nnunet.exports import Logits, preprocess
 from h2aseg_nnunet.petct.nnunet.models import find_folds, load_predictor
 from h2aseg_nnunet.petct.own_files import OwnFiles
-from h2aseg_nnunet.petct.parallel import in_parallel
-from h2aseg_nnunet.petct.segment.finish import NOTE, Outcome, Outputs, Predicted, attempt, finish, finished
-from h2aseg_nnunet.petct.tables import write_csv
+from h2aseg_nnunet.petct.parallel import chosen_engine, in_parallel
+from h2aseg_nnunet.petct.segment.finish import Outcome, Outputs, Predicted, attempt, finish, finished
+from h2aseg_nnunet.petct.segment.model import grid_of_training, model_folder, name_of
+from h2aseg_nnunet.petct.segment.summary import unreadable_folders, write_report, write_summary
 
 MARK = "segment.json"
 NEVER_FORCED = ("unreadable", "position", "grid", "missing-file", "not-finite", "constant")
 """Errors of `h2aseg check` that --force does not pass over: nothing sensible can come of such a case."""
-
-SUMMARY = ("case", "status", "num_lesions", "tmtv_ml", "tlg", "suv_max", "suv_peak", "message")
 
 
 class Settings(NamedTuple):
@@ -45,9 +44,10 @@ class Settings(NamedTuple):
         grid: "pet", "ct", or a number of mm; empty for the grid of the model's training.
         output_types: Out of `OUTPUT_TYPES` of the package.
         preview: Whether to draw a picture of every case.
+        statistics: Whether to write lesions and totals of every case as JSON.
         report: Whether to make `h2aseg report`'s pages.
         force: Whether to segment cases although `h2aseg check` finds errors in them.
-        ct_series, pet_series: UIDs that override the choice of series.
+        ct_series, pet_series: UIDs that override the choice of series in the study that has them.
         weights: Table of what headers lack.
         max_suv: SUV drawn black in pictures.
         processes: Number of processes beside the network's; 1 for everything in one, case by case.
@@ -61,6 +61,7 @@ class Settings(NamedTuple):
     grid: str = ""
     output_types: tuple[str, ...] = ("nifti", "dicom_seg")
     preview: bool = False
+    statistics: bool = False
     report: bool = False
     force: bool = False
     ct_series: str | None = None
@@ -90,13 +91,15 @@ def segment(given: str | Path, model: str | Path, output: str | Path, settings: 
     """
     output = Path(output).absolute()
     with TemporaryDirectory() as unpacked:
-        model = _model_folder(Path(model), Path(unpacked))
+        model = model_folder(Path(model), Path(unpacked))
         dataset = read_dataset(model / "dataset.json")
-        settings = settings._replace(grid=settings.grid or _grid_of_training(model))
+        settings = settings._replace(grid=settings.grid or grid_of_training(model))
         inputs = find_inputs(Path(given), dataset.file_ending, dataset.num_channels, settings.weights)
+        _require_series(inputs.cases, {"--ct-series": settings.ct_series, "--pet-series": settings.pet_series})
         folds = find_folds(model, settings.folds, settings.checkpoint)
-        OutputFolder(output, MARK, "an output of h2aseg segment", ("model",)).claim({"model": _name(model)})
+        OutputFolder(output, MARK, "an output of h2aseg segment", ("model",)).claim({"model": name_of(model)})
         with exclusively(output / ".lock"):
+            _remove_partial(output)
             return _segment(inputs.cases, inputs.unreadable, model, folds, dataset, output, settings)
 
 
@@ -114,8 +117,9 @@ def _segment(
         output,
         settings.output_types,
         settings.preview,
+        settings.statistics,
         settings.max_suv,
-        _name(model),
+        name_of(model),
         dataset.labels.classes,
         dataset.file_ending,
     )
@@ -130,10 +134,13 @@ def _segment(
                 OwnFiles(outputs.case_folder(outcome.name)).remove()
                 bar.write(f"{outcome.name} REFUSED: {outcome.refused}")
             bar.update()
+        for outcome in unreadable_folders(unreadable):
+            outcomes[outcome.name] = outcome
+            bar.write(f"{outcome.name} REFUSED: {outcome.refused}")
     ordered = [outcomes[name] for name in sorted(outcomes)]
-    _write_summary(ordered, unreadable, output)
+    write_summary(ordered, unreadable, output)
     if settings.report:
-        _report(cases, ordered, model, output, settings)
+        write_report(cases, ordered, model, output, settings.max_suv, settings.processes)
     return ordered
 
 
@@ -160,6 +167,9 @@ def _outcomes(
     )
     how = How(settings.grid, outputs.folder / "images", settings.ct_series, settings.pet_series)
     work = partial(_prepare_and_check, how=how, dataset=dataset, force=settings.force)
+    if settings.processes <= 1 and chosen_engine() is None:
+        yield from (_alone(case, work, predictor, outputs, states[case.name]) for case in todo)
+        return
     failed: list[Outcome] = []
 
     def predicted() -> Generator[Predicted, None, None]:
@@ -178,6 +188,20 @@ def _outcomes(
     yield from failed
 
 
+def _alone(
+    case: Input,
+    work: Callable[[Input], "_Checked | Outcome"],
+    predictor: nnUNetPredictor,
+    outputs: Outputs,
+    state: Any,
+) -> Outcome:
+    """All steps of one case: nothing of it is left in memory when the next one begins."""
+    made = work(case)
+    if not isinstance(made, Outcome):
+        made = attempt(case.name, _predict, predictor, made, outputs, state)
+    return made if isinstance(made, Outcome) else finish(made, outputs)
+
+
 class _Checked(NamedTuple):
     prepared: Prepared
     findings: list[str]
@@ -193,8 +217,9 @@ def _prepared(case: Input, how: How, dataset: Dataset, force: bool) -> _Checked:
     Raises:
         UserError: If the case cannot be used, or there is an error that may not be passed over.
     """
-    prepared = prepare(case, how)
-    findings = check_case(Case(case.name, prepared.images), dataset._replace(labels=None)).findings
+    prepared, images = prepare_images(case, how)
+    in_memory = dict(zip(prepared.images, images, strict=True))
+    findings = check_case(Case(case.name, prepared.images), dataset._replace(labels=None), in_memory.get).findings
     errors = [each for each in findings if each.severity == "error" and (not force or each.check in NEVER_FORCED)]
     if errors:
         hint = "" if errors[0].check in NEVER_FORCED else " (--force segments it all the same)"
@@ -212,32 +237,21 @@ def _predict(predictor: nnUNetPredictor, checked: _Checked, outputs: Outputs, st
     return Predicted(prepared, Logits(logits, properties, about, file), checked.findings, state)
 
 
-def _model_folder(model: Path, unpacked: Path) -> Path:
-    """The folder of the model; a zip is unpacked."""
-    if model.is_dir():
-        return model.absolute()
-    if not zipfile.is_zipfile(model):
-        raise UserError(f"-m {model} is neither a model folder nor a zip of nnUNetv2_export_model_to_zip.")
-    with zipfile.ZipFile(model) as archive:
-        archive.extractall(unpacked)
-    found = sorted({file.parent for file in unpacked.rglob("plans.json") if (file.parent / "dataset.json").is_file()})
-    if len(found) != 1:
-        names = ", ".join(folder.name for folder in found) or "none"
-        raise UserError(f"-m {model} should hold one model, but holds {names}: unpack it and give the folder.")
-    return found[0]
+def _require_series(cases: Sequence[Input], named: Mapping[str, str | None]) -> None:
+    """A series that the user names is one of a study."""
+    known = {uid for case in cases if case.study is not None for uid in case.study.series}
+    for option, uid in named.items():
+        if uid is not None and uid not in known:
+            raise UserError(f"{option} {uid}: no study has a series of this UID.")
 
 
-def _grid_of_training(model: Path) -> str:
-    """The grid on which `h2aseg convert` brought the model's training set; the PET's, as in AutoPET, if unknown."""
-    conversion = read_dataset_json(model / "dataset.json").get("conversion") or {}
-    spacing_mm = conversion.get("spacing_mm")
-    if spacing_mm and len(set(spacing_mm)) == 1:
-        return f"{spacing_mm[0]:g}"
-    return "ct" if conversion and "AutoPET" not in str(conversion.get("layout")) else "pet"
-
-
-def _name(model: Path) -> str:
-    return f"{model.parent.name}/{model.name}" if model.parent.name.startswith("Dataset") else model.name
+def _remove_partial(output: Path) -> None:
+    """What a killed run was writing."""
+    for folder in (output / "cases").glob(".*.partial"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for name in ("images", "masks"):
+        for file in (output / name).glob(f"{PARTIAL}*"):
+            file.unlink(missing_ok=True)
 
 
 def _state(case: Input, model: Path, folds: Sequence[str], settings: Settings) -> Any:
@@ -253,43 +267,3 @@ def _state(case: Input, model: Path, folds: Sequence[str], settings: Settings) -
         "settings": chosen,
     }
     return json.loads(json.dumps(state))
-
-
-def _write_summary(outcomes: Sequence[Outcome], unreadable: dict[Path, str], output: Path) -> None:
-    rows = []
-    for outcome in outcomes:
-        values = [outcome.record.get(column, "") for column in SUMMARY[2:-1]]
-        message = outcome.refused or "; ".join([*outcome.record.get("notes", []), *outcome.record.get("findings", [])])
-        rows.append([outcome.name, "refused" if outcome.refused else "segmented", *values, message])
-    write_csv(output / "summary.csv", SUMMARY, rows)
-    records = {
-        outcome.name: {"refused": outcome.refused} if outcome.refused else outcome.record for outcome in outcomes
-    }
-    files = {str(file): reason for file, reason in unreadable.items()}
-    write_json(output / "summary.json", {"note": NOTE, "cases": records, "unreadable_files": files})
-    traces = "\n".join(f"{outcome.name}\n{outcome.trace}" for outcome in outcomes if outcome.trace)
-    if traces:
-        write_text(output / "faults.log", traces)
-
-
-def _report(cases: Sequence[Input], outcomes: Sequence[Outcome], model: Path, output: Path, settings: Settings) -> None:
-    """Make the pages of `h2aseg report`; nnU-Net's own images are linked into the folder of images first."""
-    from h2aseg_nnunet.petct.report.case_page import PageSettings
-    from h2aseg_nnunet.petct.report.run import make_report
-
-    shown = {outcome.name for outcome in outcomes if not outcome.refused}
-    for case in cases:
-        for channel, file in enumerate(case.images if case.on_one_grid and case.name in shown else ()):
-            link = output / "images" / f"{case.name}_{channel:04d}{''.join(file.suffixes[-2:])}"
-            link.parent.mkdir(exist_ok=True)
-            if not link.exists():
-                link.symlink_to(file.resolve())
-    if shown:
-        make_report(
-            output / "images",
-            output / "masks",
-            output / "report",
-            dataset_json=model / "dataset.json",
-            settings=PageSettings(max_suv=settings.max_suv),
-            num_processes=settings.processes,
-        )
