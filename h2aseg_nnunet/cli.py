@@ -20,6 +20,7 @@ COMMANDS = {
     "report": ("h2aseg_nnunet.petct.report", "Make pages that show found, missed and false lesions."),
     "explain": ("h2aseg_nnunet.explain", "Show what the network based a prediction on."),
     "compare": ("h2aseg_nnunet.petct.compare", "Train and compare trainers on identical folds, seeds and schedule."),
+    "train-folds": ("h2aseg_nnunet.petct.train_folds", "Train all folds of a trainer, here or as jobs of Slurm."),
     "robustness": ("h2aseg_nnunet.petct.robustness", "Measure what a missing or shifted modality costs a model."),
     "trainer-path": ("h2aseg_nnunet._register", "Print the folder for nnUNet_extTrainer where no start-up file runs."),
 }

@@ -105,6 +105,27 @@ def add_scheduler(parser: Parser) -> None:
     )
 
 
+def add_slurm(parser: Parser, what: str) -> None:
+    """Add --slurm: `what` become jobs."""
+    parser.add_argument(
+        "--slurm",
+        metavar="OPTIONS",
+        help=f"Submit {what} as jobs of Slurm with these options of sbatch, for instance "
+        "'--partition gpu --gres gpu:1 --time 24:00:00', and follow them: docs/cluster.md.",
+    )
+
+
+def add_organs(parser: Parser) -> None:
+    """Add --organs and --organ-labels: maps of the organs, of which the liver gives PERCIST's threshold."""
+    parser.add_argument("--organs", metavar="FOLDER", help="Organ maps, case.nii.gz, for PERCIST's threshold.")
+    parser.add_argument(
+        "--organ-labels",
+        default="totalsegmentator",
+        metavar="WHOSE",
+        help="Whose organ maps: totalsegmentator, moose, or a JSON file {organ: value} (default: %(default)s).",
+    )
+
+
 def add_continue(parser: Parser, what: str) -> None:
     """Add --continue_prediction, spelled as in nnUNetv2_predict."""
     parser.add_argument(

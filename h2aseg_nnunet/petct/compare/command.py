@@ -2,9 +2,10 @@
 
 import argparse
 import os
+from pathlib import Path
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.options import Parser, add_device, add_images, add_processes
+from h2aseg_nnunet.petct.options import Parser, add_device, add_images, add_processes, add_slurm
 
 
 def add_arguments(parser: Parser) -> None:
@@ -55,6 +56,7 @@ def add_arguments(parser: Parser) -> None:
         "--only", choices=("runs", "table"), help="Carry out the runs without a table, or only make the table."
     )
     add_processes(parser, default=4)
+    add_slurm(parser, "the runs")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -63,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         UserError: If a run failed; the others are compared.
     """
+    from h2aseg_nnunet.petct.cluster.slurm import SlurmQueue
     from h2aseg_nnunet.petct.compare.heldout import HeldOut  # nnU-Net and torch take seconds to import
     from h2aseg_nnunet.petct.compare.run import commands, compare_trainers
     from h2aseg_nnunet.petct.compare.training_runs import make_runs
@@ -93,7 +96,8 @@ def run(options: argparse.Namespace) -> None:
     if options.dry_run:
         print("\n".join(commands(runs)))
         return
-    outcome = compare_trainers(runs, options.only, heldout)
+    execute = SlurmQueue(options.slurm, Path(runs[0].folder)).execute_all if options.slurm else None
+    outcome = compare_trainers(runs, options.only, heldout, execute)
     if outcome.text:
         print(outcome.text)
     if outcome.failures:

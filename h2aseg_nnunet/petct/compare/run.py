@@ -7,19 +7,19 @@ from typing import NamedTuple
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.cases import images_in
-from h2aseg_nnunet.petct.compare.check import check_runs
 from h2aseg_nnunet.petct.compare.collect import Comparison, PredictedCases, collect
-from h2aseg_nnunet.petct.compare.execute import Failure, execute_all
 from h2aseg_nnunet.petct.compare.heldout import Ensemble, HeldOut, is_predicted, is_trained, make_ensembles
 from h2aseg_nnunet.petct.compare.text import check_outputs, write
 from h2aseg_nnunet.petct.compare.training_runs import Run, is_finished
+from h2aseg_nnunet.petct.execute import Execute, execute_all
 from h2aseg_nnunet.petct.nnunet.splits import Fold
+from h2aseg_nnunet.petct.nnunet.trainable import check_runs
 
 
 class ComparisonOutcome(NamedTuple):
     """What became of the runs; text and comparison are None where no table was asked for."""
 
-    failures: list[Failure]
+    failures: Sequence[object]
     text: str | None = None
     comparison: Comparison | None = None
 
@@ -34,7 +34,9 @@ def commands(runs: Sequence[Run]) -> list[str]:
     return [shlex.join(["h2aseg", *run.arguments()]) for run in runs if not is_finished(run)]
 
 
-def compare_trainers(runs: Sequence[Run], only: str | None = None, heldout: HeldOut | None = None) -> ComparisonOutcome:
+def compare_trainers(
+    runs: Sequence[Run], only: str | None = None, heldout: HeldOut | None = None, execute: Execute | None = None
+) -> ComparisonOutcome:
     """Carry out the runs that are not finished, write the table of all that are.
 
     Args:
@@ -42,6 +44,7 @@ def compare_trainers(runs: Sequence[Run], only: str | None = None, heldout: Held
         only: "runs" to leave the table out, "table" to run nothing.
         heldout: Cases that the folds of a trainer and seed predict together; None to compare on each fold's
             validation cases.
+        execute: Carries runs and predictions out; None for `execute_all`, one after the other.
 
     Raises:
         UserError: See `check_runs`, `check_outputs`, `is_finished`, `make_ensembles` and `collect`.
@@ -52,7 +55,7 @@ def compare_trainers(runs: Sequence[Run], only: str | None = None, heldout: Held
     check_outputs(files, runs[0])
     splits = check_runs(runs)
     ensembles = make_ensembles(runs, heldout) if heldout else []
-    failures = [] if only == "table" else _carry_out(runs, ensembles)
+    failures = [] if only == "table" else _carry_out(runs, ensembles, execute or execute_all)
     if only == "runs":
         return ComparisonOutcome(failures)
     if heldout:
@@ -63,11 +66,11 @@ def compare_trainers(runs: Sequence[Run], only: str | None = None, heldout: Held
     return ComparisonOutcome(failures, write(comparison, runs, files, heldout), comparison)
 
 
-def _carry_out(runs: Sequence[Run], ensembles: Sequence[Ensemble]) -> list[Failure]:
+def _carry_out(runs: Sequence[Run], ensembles: Sequence[Ensemble], execute: Execute) -> Sequence[object]:
     unfinished = [run for run in runs if not is_finished(run)]
-    failures = execute_all(unfinished, len(runs) - len(unfinished))
+    failures = execute(unfinished, len(runs) - len(unfinished), "run")
     predictable = [ensemble for ensemble in ensembles if is_trained(ensemble) and not is_predicted(ensemble)]
-    return failures + (execute_all(predictable, unit="ensemble") if predictable else [])
+    return [*failures, *(execute(predictable, 0, "ensemble") if predictable else [])]
 
 
 def _missing(runs: Sequence[Run], ensembles: Sequence[Ensemble]) -> dict[str, Path]:

@@ -3,12 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 from nnunetv2.utilities.dataset_name_id_conversion import find_candidate_datasets, maybe_convert_to_dataset_name
 
 from h2aseg_nnunet.errors import UserError
 
-MEANINGS = {"nnUNet_raw": "raw datasets", "nnUNet_preprocessed": "preprocessed datasets"}
+MEANINGS = {
+    "nnUNet_raw": "raw datasets",
+    "nnUNet_preprocessed": "preprocessed datasets",
+    "nnUNet_results": "trained models",
+}
 
 
 def raw_root() -> Path:
@@ -27,6 +31,15 @@ def preprocessed_root() -> Path:
         UserError: If it is not set.
     """
     return _root("nnUNet_preprocessed", nnUNet_preprocessed)
+
+
+def results_root() -> Path:
+    """Return nnUNet_results.
+
+    Raises:
+        UserError: If it is not set.
+    """
+    return _root("nnUNet_results", nnUNet_results)
 
 
 def find_raw_dataset(dataset: str) -> Path:

@@ -7,7 +7,7 @@ import pytest
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.compare.check import check_runs
+from h2aseg_nnunet.petct.nnunet.trainable import check_runs
 from tests.locations import DATA
 from tests.unit.petct.compare.conftest import DATASET, write_preprocessed
 

@@ -28,7 +28,7 @@ def test_each_printed_command_is_read_back_as_exactly_its_run(runs, monkeypatch)
     monkeypatch.setattr("h2aseg_nnunet.petct.nnunet.folders.dataset_name", lambda name: name)
     read_back = []
 
-    def compare_trainers(runs, only, heldout):
+    def compare_trainers(runs, only, heldout, execute):
         read_back.append((*runs, only, heldout))
         return ComparisonOutcome([])
 

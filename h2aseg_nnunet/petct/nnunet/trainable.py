@@ -1,22 +1,44 @@
-"""What would make runs fail after hours, or make them incomparable, found before the first one starts."""
+"""What would make trainings fail after hours, found before the first one starts."""
 
 import io
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Protocol
 
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.compare.training_runs import Run
 from h2aseg_nnunet.petct.files import read_json, read_own_json
 from h2aseg_nnunet.petct.nnunet.folders import preprocessed_root
 from h2aseg_nnunet.petct.nnunet.splits import Fold, case_names, make_splits, read_splits
 
 
-def check_runs(runs: Sequence[Run]) -> list[Fold]:
+class Training(Protocol):
+    """One fold of one trainer; `model` is nnU-Net's folder of the model."""
+
+    @property
+    def dataset(self) -> str: ...
+
+    @property
+    def configuration(self) -> str: ...
+
+    @property
+    def trainer(self) -> str: ...
+
+    @property
+    def plans(self) -> str: ...
+
+    @property
+    def fold(self) -> int: ...
+
+    @property
+    def model(self) -> Path: ...
+
+
+def check_runs(runs: Sequence[Training]) -> list[Fold]:
     """Make sure that everything the runs need is there, folds included; return nnU-Net's splits.
 
     Where nnU-Net has not split the cases yet, it is done here as nnU-Net does it: else runs that start at the same time
@@ -49,12 +71,12 @@ def _check_trainer(name: str) -> None:
             recursive_find_trainer_class_by_name(name)
     except RuntimeError as error:
         raise UserError(
-            f"nnU-Net finds no trainer {name}: correct its name in --trainers, or let nnUNet_extTrainer name the "
-            "folder of your own trainers."
+            f"nnU-Net finds no trainer {name}: correct its name, or let nnUNet_extTrainer name the folder of your own "
+            "trainers."
         ) from error
 
 
-def _check_plans(dataset: Path, run: Run) -> Path:
+def _check_plans(dataset: Path, run: Training) -> Path:
     """Return the folder of the preprocessed data that a run needs."""
     file = dataset / f"{run.plans}.json"
     if not file.is_file():
@@ -74,7 +96,7 @@ def _check_plans(dataset: Path, run: Run) -> Path:
     used = read_own_json(run.model / "plans.json")  # nnU-Net's copy of what it trained with; None while it is written
     if used is not None and used != read_json(file):
         raise UserError(
-            f"{run.model} was trained with other plans than {file} has now: choose another folder with -o, or move "
+            f"{run.model} was trained with other plans than {file} has now: choose another folder of results, or move "
             "it away."
         )
     return data

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -15,7 +15,14 @@ EPOCH = re.compile(r"Epoch (\d+)\s*$")
 
 
 class Task(Protocol):
-    """What is carried out by a process of its own: a `Run`, or an `Ensemble`'s predictions."""
+    """What is carried out by a process of its own: a training, or predictions.
+
+    Attributes:
+        name: Name in messages and in the progress bar, unique within a command.
+        log: Output of the process.
+        results: nnUNet_results of the process.
+        processes: Number of processes of nnU-Net, if the user has not set nnUNet_def_n_proc.
+    """
 
     @property
     def name(self) -> str: ...
@@ -41,6 +48,10 @@ class Failure(NamedTuple):
     def __str__(self) -> str:
         reason, last_line = self.ended.reason, self.ended.last_line
         return f"{self.task.name} failed ({reason}): {last_line}\n    log: {self.task.log}"
+
+
+Execute = Callable[[Sequence[Task], int, str], Sequence[object]]
+"""Carries tasks out and returns those that failed, as `execute_all` does."""
 
 
 def execute_all(tasks: Sequence[Task], num_finished: int = 0, unit: str = "run") -> list[Failure]:
