@@ -78,17 +78,17 @@ def plan(source: str | Path, folder: Path, options: DicomOptions, num_processes:
     jobs = [_Job(case.name, case, objects.get(case.study.uid, ())) for case in studies if case.study is not None]
     done = in_parallel(work, jobs, num_processes, lost=lambda job, why: _Extracted(None, f"{why}."))
     extracted = {job.name: made for job, made in tqdm(done, "Reading DICOM", len(jobs), unit="study")}
-    notes = [f"{len(inputs.unreadable)} files could not be read: {listing([str(f) for f in inputs.unreadable], 3)}"]
+    refused = {name: made.refused for name, made in extracted.items() if made.refused}
+    refused |= {str(path): f"cannot be read: {reason}" for path, reason in inputs.unreadable.items()}
     return Plan(
         "DICOM",
         LAYOUT,
         Path(source).resolve(),
         ("tumor",),
         tuple(extracted[name].case for name in sorted(extracted) if extracted[name].case is not None),
-        refused={name: made.refused for name, made in sorted(extracted.items()) if made.refused},
+        refused=dict(sorted(refused.items())),
         one_grid=False,
         details={"grid": options.grid, "labels_from": str(options.labels), "rois": ", ".join(options.rois)},
-        notes=tuple(notes if inputs.unreadable else ()),
     )
 
 
@@ -97,6 +97,8 @@ def _extract(job: _Job, folder: Path, options: DicomOptions) -> _Extracted:
         return _Extracted(_extracted(job.case, folder, options, job.objects))
     except UserError as error:
         return _Extracted(None, str(error))
+    except Exception as error:  # a fault of the program in one study must not cost the others
+        return _Extracted(None, f"{type(error).__name__}: {error}")
 
 
 def _extracted(case: Input, folder: Path, options: DicomOptions, of_study: Sequence[LabelObject]) -> Case:

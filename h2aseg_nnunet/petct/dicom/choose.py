@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.dicom.series import Series
+from h2aseg_nnunet.petct.dicom.stack import Stack, stack
 from h2aseg_nnunet.petct.dicom.tree import Study
 from h2aseg_nnunet.petct.dicom.values import text_of, value_of
-from h2aseg_nnunet.petct.dicom.volume import Stack, stack
 
 FEWEST_SLICES = 5
 """Fewer are a localizer or a projection."""
@@ -62,7 +62,7 @@ def choose_pair(study: Study, ct_uid: str | None = None, pet_uid: str | None = N
     together = [pet for pet in pets if pet.frame_of_reference and pet.frame_of_reference in frames]
     if not together:
         raise UserError(f"{study.name}: no CT shares the frame of reference of a PET. {_found(study, passed_over)}")
-    notes: list[str] = []
+    notes = list(study.remarks)
     stacks = _stacks(study, together, passed_over, notes)
     pet = _first(study, {each.uid: _pet_rank(each, stacks[each.uid]) for each in together if each.uid in stacks})
     partners = [ct for ct in cts if ct.frame_of_reference == pet.frame_of_reference]

@@ -17,8 +17,8 @@ from pydicom.uid import RTStructureSetStorage, SegmentationStorage
 
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.dicom.series import Series
+from h2aseg_nnunet.petct.dicom.stack import Stack, stack
 from h2aseg_nnunet.petct.dicom.tree import Study
-from h2aseg_nnunet.petct.dicom.volume import Stack, stack
 from h2aseg_nnunet.petct.images.grids import SAME_PLACE_VOXELS
 
 

@@ -17,7 +17,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_
 
 from h2aseg_nnunet import __version__
 from h2aseg_nnunet.petct.dicom.series import Series, Slice
-from h2aseg_nnunet.petct.dicom.volume import Stack, stack
+from h2aseg_nnunet.petct.dicom.stack import Stack, stack
 from h2aseg_nnunet.petct.files import replacing
 
 NEOPLASM = CodedConcept("108369006", "SCT", "Neoplasm")

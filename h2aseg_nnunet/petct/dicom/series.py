@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
 
 from h2aseg_nnunet.petct.dicom.enhanced import RealWorld, real_world
 from h2aseg_nnunet.petct.dicom.values import number, parse_datetime, private_value, text_of, time_of, value_of
@@ -185,6 +184,6 @@ def _shared(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
-def is_image(header: Dataset) -> bool:
+def is_image(header: Dataset, name: str = "SOPClassUID") -> bool:
     """Whether the header describes CT or PET images."""
-    return UID(str(header.get("SOPClassUID", ""))) in (*CT_CLASSES, *PET_CLASSES)
+    return text_of(header, name) in (*CT_CLASSES, *PET_CLASSES)

@@ -6,10 +6,11 @@ import SimpleITK
 
 from h2aseg_nnunet.petct.dicom.choose import Pair, choose_pair
 from h2aseg_nnunet.petct.dicom.series import Series
+from h2aseg_nnunet.petct.dicom.stack import stack
 from h2aseg_nnunet.petct.dicom.suv import NOTHING_GIVEN, Given, suv_factors
 from h2aseg_nnunet.petct.dicom.tree import Study
 from h2aseg_nnunet.petct.dicom.values import quietly, text_of, value_of
-from h2aseg_nnunet.petct.dicom.volume import read_volume, stack
+from h2aseg_nnunet.petct.dicom.volume import read_volume
 
 
 class StudyImages(NamedTuple):

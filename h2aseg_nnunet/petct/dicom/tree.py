@@ -24,7 +24,8 @@ class Study(NamedTuple):
         patient: Patient ID; the study's UID where the files have none.
         date: Study date, YYYYMMDD, or empty.
         series: CT and PET series by their UID.
-        faults: Why the study must not be used, as sentences; what cannot be attributed to a series.
+        faults: Why the study must not be used; what cannot be attributed to a series.
+        remarks: What the user should know of it.
     """
 
     uid: str
@@ -32,6 +33,7 @@ class Study(NamedTuple):
     date: str
     series: dict[str, Series]
     faults: list[str]
+    remarks: list[str]
 
     @property
     def name(self) -> str:
@@ -65,22 +67,24 @@ def read_tree(folder: str | Path) -> Tree:
         raise UserError(f"{root} is not a folder: a folder of DICOM files, for instance a PACS export, is expected.")
     studies: dict[str, Study] = {}
     unreadable: dict[Path, str] = {}
-    passed_over = 0
+    passed_over: list[Path] = []
     for file in tqdm(_files(root, unreadable), "Reading headers", unit="file", mininterval=1, leave=False):
         read = _read(file, unreadable)
         if read is None:
-            passed_over += file not in unreadable
+            passed_over += [file] if file not in unreadable else []
         else:
             _add(studies, *read)
     if not studies:
-        raise UserError(f"{root} holds no CT or PET image in DICOM format{_instead(root, passed_over, unreadable)}")
+        raise UserError(
+            f"{root} holds no CT or PET image in DICOM format{_instead(root, len(passed_over), unreadable)}"
+        )
     for study in studies.values():
         patients = {text_of(each.header, "PatientID") for each in study.series.values()} - {""}
         if len(patients) > 1:
             study.faults.append(f"its files are of {len(patients)} patients: {listing(sorted(patients), 3)}")
-    _attribute(unreadable, studies.values())
+    _attribute(unreadable, passed_over, studies.values())
     ordered = sorted(studies.values(), key=lambda study: (study.patient, study.date, study.uid))
-    return Tree(ordered, passed_over, unreadable)
+    return Tree(ordered, len(passed_over), unreadable)
 
 
 def _files(root: Path, unreadable: dict[Path, str]) -> Iterator[Path]:
@@ -90,6 +94,10 @@ def _files(root: Path, unreadable: dict[Path, str]) -> Iterator[Path]:
     for folder, folders, names in os.walk(root, onerror=note):
         folders.sort()
         yield from (Path(folder, name) for name in sorted(names) if name.upper() != "DICOMDIR")
+
+
+INDISPENSABLE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "Rows", "Columns")
+"""What every image has. Rows and Columns come late in a file: one that was cut off before its pixels lacks them."""
 
 
 class _Image(NamedTuple):
@@ -108,6 +116,9 @@ def _read(file: Path, unreadable: dict[Path, str]) -> _Image | None:
         header = _read_header(file)
         if header is None or not is_image(header):
             return None
+        if missing := [name for name in INDISPENSABLE if not text_of(header, name)]:
+            unreadable[file] = f"damaged DICOM file: {missing[0]} is missing"
+            return None
         add_converted(header)
         return _Image(header, read_slices(header, file), common_values(header), file)
     except OSError as error:
@@ -120,9 +131,20 @@ def _read(file: Path, unreadable: dict[Path, str]) -> _Image | None:
 def _read_header(file: Path) -> Dataset | None:
     """None for what is not DICOM."""
     try:
-        return dcmread(file, stop_before_pixels=True)
+        header = dcmread(file, stop_before_pixels=True)
+        if not is_image(header) and is_image(header.file_meta, "MediaStorageSOPClassUID"):
+            header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID  # the file was cut off before or in it
+        if not text_of(header, "SOPClassUID") and not text_of(header.file_meta, "MediaStorageSOPClassUID"):
+            raise ValueError("it ends before SOPClassUID")
+        return header
     except InvalidDicomError:  # some archives leave the preamble out
         return dcmread(file, stop_before_pixels=True, force=True) if _begins_with_a_tag(file) else None
+
+
+def _is_dicom(file: Path) -> bool:
+    with file.open("rb") as stream:
+        stream.seek(128)
+        return stream.read(4) == b"DICM" or _begins_with_a_tag(file)
 
 
 def _begins_with_a_tag(file: Path) -> bool:
@@ -136,14 +158,14 @@ def _add(studies: dict[str, Study], header: Dataset, slices: list[Slice], common
     study = studies.get(uid)
     if study is None:
         patient = text_of(header, "PatientID") or uid
-        study = studies[uid] = Study(uid, patient, text_of(header, "StudyDate"), {}, [])
+        study = studies[uid] = Study(uid, patient, text_of(header, "StudyDate"), {}, [], [])
     series = study.series.setdefault(series_uid, Series(series_uid, header, [], {}))
     series.slices.extend(slices)
     for name, value in common.items():
         series.variants.setdefault(name, {}).setdefault(value, file)
 
 
-def _attribute(unreadable: dict[Path, str], studies: Iterable[Study]) -> None:
+def _attribute(unreadable: dict[Path, str], passed_over: list[Path], studies: Iterable[Study]) -> None:
     """A damaged file in a folder of one study may be a slice of it, which nobody would miss at the volume's end."""
     studies_of: dict[Path, list[Study]] = {}
     for study in studies:
@@ -153,6 +175,9 @@ def _attribute(unreadable: dict[Path, str], studies: Iterable[Study]) -> None:
         if len(of_folder := studies_of.get(file.parent, [])) == 1 and not file.is_dir():
             of_folder[0].faults.append(f"{file} cannot be read: {reason}")
             del unreadable[file]
+    for file in passed_over:
+        if len(of_folder := studies_of.get(file.parent, [])) == 1 and not file.suffix and not _is_dicom(file):
+            of_folder[0].remarks.append(f"{file} beside the images is no DICOM file")
 
 
 def _instead(root: Path, passed_over: int, unreadable: dict[Path, str]) -> str:

@@ -24,7 +24,7 @@ from h2aseg_nnunet.petct.nnunet.models import find_folds, load_predictor
 from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.parallel import chosen_engine, in_parallel
 from h2aseg_nnunet.petct.segment.finish import Outcome, Outputs, Predicted, attempt, finish, finished
-from h2aseg_nnunet.petct.segment.model import grid_of_training, model_folder, name_of
+from h2aseg_nnunet.petct.segment.model import grid_of_training, model_folder, name_of, require_ct_and_pet
 from h2aseg_nnunet.petct.segment.summary import unreadable_folders, write_report, write_summary
 
 MARK = "segment.json"
@@ -95,6 +95,8 @@ def segment(given: str | Path, model: str | Path, output: str | Path, settings: 
         dataset = read_dataset(model / "dataset.json")
         settings = settings._replace(grid=settings.grid or grid_of_training(model))
         inputs = find_inputs(Path(given), dataset.file_ending, dataset.num_channels, settings.weights)
+        if not all(case.on_one_grid for case in inputs.cases):
+            require_ct_and_pet(model)
         _require_series(inputs.cases, {"--ct-series": settings.ct_series, "--pet-series": settings.pet_series})
         folds = find_folds(model, settings.folds, settings.checkpoint)
         OutputFolder(output, MARK, "an output of h2aseg segment", ("model",)).claim({"model": name_of(model)})
@@ -132,6 +134,7 @@ def _segment(
             outcomes[outcome.name] = outcome
             if outcome.refused:
                 OwnFiles(outputs.case_folder(outcome.name)).remove()
+                outputs.network_mask(outcome.name).unlink(missing_ok=True)
                 bar.write(f"{outcome.name} REFUSED: {outcome.refused}")
             bar.update()
         for outcome in unreadable_folders(unreadable):
