@@ -6,6 +6,7 @@ import SimpleITK
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.dicom.choose import choose_pair
 from h2aseg_nnunet.petct.dicom.labels import find_label_objects, read_label
 from h2aseg_nnunet.petct.dicom.objects import write_rtstruct, write_seg
@@ -23,7 +24,7 @@ def group(**elements) -> Dataset:
     return ds
 
 
-def write_enhanced(export, sop_class, modality, stored, scales, order, units=None, **elements):
+def write_enhanced(export, sop_class, modality, stored, scales, order, units=None, world_slope=1.0, **elements):
     """Frames in any order; every one has its own slope."""
     ds = export._instance(sop_class, modality, generate_uid(), 1 if modality == "CT" else 2, f"enhanced {modality}")
     del ds.PixelSpacing
@@ -35,7 +36,7 @@ def write_enhanced(export, sop_class, modality, stored, scales, order, units=Non
         code = group(CodeValue=units, CodingSchemeDesignator="UCUM", CodeMeaning=units)
         mapping = group(
             MeasurementUnitsCodeSequence=[code],
-            RealWorldValueSlope=1.0,
+            RealWorldValueSlope=world_slope,
             RealWorldValueIntercept=0.0,
             RealWorldValueFirstValueMapped=0,
             RealWorldValueLastValueMapped=32767,
@@ -94,6 +95,34 @@ def test_units_and_times_of_an_enhanced_pet_give_suv(enhanced, only_study):
     expected = 1000 * 70e3 / 350e6 / 2 ** (-3600 / HALF_LIFE_S)
     np.testing.assert_allclose(SimpleITK.GetArrayFromImage(images.pet_suv), expected, rtol=1e-3)
     assert images.record["suv"]["reference_rule"].startswith("DecayCorrectionDateTime")
+
+
+def write_pet(export, slopes, world_slope, code="Bq/ml", **elements):
+    """1000 Bq/ml by the frames' rescale slopes, and real world values by one slope."""
+    stored = np.stack([np.full(SHAPE[1:], round(1000 / slope)) for slope in slopes])
+    drug = group(
+        RadionuclideTotalDose=350e6, RadionuclideHalfLife=HALF_LIFE_S, RadiopharmaceuticalStartDateTime="20240301090000"
+    )
+    write_enhanced(
+        export, ENHANCED_PET, "PT", stored, [(slope, 0.0) for slope in slopes], range(SHAPE[0]), code, world_slope,
+        AttenuationCorrected="YES", DecayCorrected="YES", DecayCorrectionDateTime="20240301100000",
+        PatientWeight=70.0, RadiopharmaceuticalInformationSequence=[drug], **elements,
+    )  # fmt: skip
+
+
+def test_real_world_values_that_contradict_the_rescaling_are_refused(export, only_study):
+    export.add_ct()
+    write_pet(export, [0.5] * SHAPE[0], world_slope=1.0)
+
+    with pytest.raises(UserError, match=r"RescaleSlope \(0028,1053\) is 0.5, RealWorldValueSlope \(0040,9225\) 1"):
+        read_study(only_study(export))
+
+
+def test_real_world_values_in_suv_are_suv(export, only_study):
+    export.add_ct()
+    write_pet(export, [0.1] * SHAPE[0], world_slope=0.1, code="{SUVbw}g/ml")
+
+    np.testing.assert_allclose(SimpleITK.GetArrayFromImage(read_study(only_study(export)).pet_suv), 1000, rtol=1e-3)
 
 
 @pytest.mark.parametrize("write", [write_seg, write_rtstruct])

@@ -68,6 +68,20 @@ def test_what_is_neither_folder_nor_table_is_refused(tmp_path):
         find(tmp_path / "missing")
 
 
+def test_weights_are_refused_where_they_mean_nothing(two_studies, tmp_path):
+    table = tmp_path / "weights.csv"
+    table.write_text("patient,weight\nA/B,80\n")
+    with pytest.raises(UserError, match="none of the columns weight_kg, dose_mbq, injected, corrected_to"):
+        find(two_studies[0].folder, weights=table)
+    table.write_text("patient,weight_kg\nA/B,80\nA/B,90\n")
+    with pytest.raises(UserError, match=r"line 3: study .* has a row already"):
+        find(two_studies[0].folder, weights=table)
+    for channel in range(2):
+        (tmp_path / f"a_000{channel}.nii.gz").touch()
+    with pytest.raises(UserError, match="is for DICOM studies"):
+        find(tmp_path, weights=table)
+
+
 def test_weights_are_given_by_patient_or_study(two_studies, tmp_path):
     table = tmp_path / "weights.csv"
     table.write_text(

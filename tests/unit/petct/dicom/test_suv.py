@@ -1,12 +1,14 @@
 """Factors worked out by hand: weight 70 kg, dose 350 MBq; 70000 / 350e6 = 0.0002 per Bq/ml before decay."""
 
 import math
+from copy import deepcopy
 from datetime import datetime
 
 import numpy as np
 import pytest
 import SimpleITK
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.dicom.study import read_study
@@ -152,7 +154,18 @@ def test_gml_is_suv_already(export, only_study):
         ({"Units": "PROPCNTS"}, {}, ["Units (0054,1001) is PROPCNTS"]),
         ({"Units": "CNTS"}, {}, ["(7053,1000)"]),
         ({"Units": "GML", "SUVType": "LBM"}, {}, ["LBM", "BW"]),
+        ({"Units": "CM2ML"}, {}, ["Units (0054,1001) is CM2ML"]),
         ({"DecayCorrection": None}, {}, ["DecayCorrection (0054,1102) is missing"]),
+        ({}, {"RadiopharmaceuticalStartDateTime": "20240301"} | {"RadiopharmaceuticalStartTime": ""}, ["20240301"]),
+        ({}, {"RadiopharmaceuticalStartDateTime": "20240301080000"}, ["090000", "one of them is wrong", "injected"]),
+        ({"SeriesTime": "070000"}, {"RadiopharmaceuticalStartTime": "223000"}, ["after the scan", "injected"]),
+        (
+            {"SeriesTime": "000000", "AcquisitionTime": "000000"},
+            {"RadiopharmaceuticalStartTime": "000000"},
+            ["removed"],
+        ),
+        ({"SeriesTime": "092000", "FrameReferenceTime": 60000}, {}, ["SeriesTime (0008,0031)", "corrected_to"]),
+        ({"SeriesTime": None, "AcquisitionTime": None}, {}, ["(0008,0032)", "(0008,0031)", "corrected_to"]),
     ],
 )
 def test_what_cannot_be_right_is_refused_by_tag_value_and_option(export, only_study, changes, drug, said):
@@ -161,6 +174,74 @@ def test_what_cannot_be_right_is_refused_by_tag_value_and_option(export, only_st
 
     for part in (*said, export.uid, "P1"):
         assert part in str(error.value)
+
+
+def test_a_philips_factor_that_is_no_factor_is_refused(export, only_study):
+    export.add_ct()
+    add_private(
+        export, export.add_pet(Manufacturer="Philips", Units="CNTS"), "Philips PET Private Group", 0x7053, 0, "DS", "-1"
+    )
+
+    with pytest.raises(UserError, match=r"\(7053,1000\) is -1"):
+        read_study(only_study(export))
+
+
+def test_a_weight_for_philips_counts_goes_by_the_factor_to_activity(export, only_study):
+    export.add_ct()
+    files = export.add_pet(Manufacturer="Philips", Units="CNTS")
+    add_private(export, files, "Philips PET Private Group", 0x7053, 0x00, "DS", "0.0007")
+    with pytest.raises(UserError, match="holds weight and dose already"):
+        read_study(only_study(export), Given(weight_kg=35.0))
+    add_private(export, files, "Philips PET Private Group", 0x7053, 0x09, "DS", "2")
+
+    suv = SimpleITK.GetArrayFromImage(read_study(only_study(export), Given(weight_kg=35.0)).pet_suv).mean()
+
+    assert suv == pytest.approx(2 * 1000 * PER_BQ / 2 / after(1), rel=1e-4)
+
+
+def test_two_items_of_one_injection_are_one_and_others_are_refused(export, only_study):
+    export.add_ct()
+    files = export.add_pet()
+    for dose, said in ((350e6, None), (100e6, "2 injections|3 injections")):
+        for file in files:
+            ds = dcmread(file)
+            item = deepcopy(ds.RadiopharmaceuticalInformationSequence[0])
+            item.RadionuclideTotalDose = dose
+            ds.RadiopharmaceuticalInformationSequence.append(item)
+            ds.save_as(file)
+        if said is None:
+            assert read_study(only_study(export)).record["suv"]["dose_bq"] == dose
+        else:
+            with pytest.raises(UserError, match=said):
+                read_study(only_study(export))
+
+
+def test_the_half_life_of_another_nuclide_than_the_named_one_is_refused(export, only_study):
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "35337001", "SCT", "^68^Gallium"
+
+    with pytest.raises(UserError, match=r"6586.2 s, which is not that of Ga-68 .*\(0054,0300\)"):
+        suv_of(export, only_study, drug=DRUG | {"RadionuclideCodeSequence": [code]})
+
+
+def test_assumptions_are_recorded(export, only_study):
+    record = suv_of(export, only_study, SeriesTime="095500", FrameReferenceTime=60000)[1]
+
+    assert "no date" in record["assumptions"][1]
+    assert "SeriesTime (0008,0031) is 2024-03-01 09:55:00" in record["assumptions"][0]
+
+
+def test_an_impossible_value_of_the_user_is_refused(export, only_study):
+    with pytest.raises(UserError, match="weight_kg of --weights is 70000"):
+        suv_of(export, only_study, Given(weight_kg=70000.0))
+
+
+def test_the_user_may_say_to_which_time_the_pet_is_corrected(export, only_study):
+    given = Given(corrected_to=datetime(2024, 3, 1, 11, 0))
+    suv, record = suv_of(export, only_study, given, SeriesTime=None, AcquisitionTime=None)
+
+    assert suv == pytest.approx(1000 * PER_BQ / after(2), rel=1e-4)
+    assert record["reference_rule"] == "given"
 
 
 def test_what_the_user_supplies_takes_the_headers_place_and_is_recorded(export, only_study):
