@@ -91,9 +91,15 @@ class SlurmQueue:
             raise
 
     def _take_up(self, tasks: Sequence[Task]) -> dict[str, str]:
-        """Return the jobs of tasks that an earlier command submitted and that have not ended, by the task's name."""
-        states = self._states() or {}
-        recorded = self._recorded()
+        """Return the jobs of tasks that an earlier command submitted and that have not ended, by the task's name.
+
+        Raises:
+            UserError: If that cannot be known: the jobs would be submitted twice.
+        """
+        recorded, states = self._recorded(), self._states()
+        if recorded and states is None:
+            raise UserError("squeue does not answer, so jobs of an earlier command may still run: repeat it later.")
+        states = states or {}
         alive = {task.name: recorded[task.name] for task in tasks if _is_alive(states.get(recorded.get(task.name, "")))}
         for name, job in alive.items():
             print(f"job {job} taken up again: {name}")
