@@ -17,11 +17,16 @@ COMMANDS = {
     "plan": ("h2aseg_nnunet.planning", "Plan patch and batch size so that H2ASeg fills the GPU."),
     "segment": ("h2aseg_nnunet.petct.segment", "Segment DICOM studies or images: masks, lesions, DICOM objects."),
     "evaluate": ("h2aseg_nnunet.petct.evaluate", "Compute the challenges' metrics from folders of masks."),
+    "tune": ("h2aseg_nnunet.petct.tune", "Fit rules for post-processing on a model's cross-validation, or find none."),
+    "postprocess": ("h2aseg_nnunet.petct.postprocess", "Apply rules that were fitted to a model to its predictions."),
     "report": ("h2aseg_nnunet.petct.report", "Make pages that show found, missed and false lesions."),
     "explain": ("h2aseg_nnunet.explain", "Show what the network based a prediction on."),
     "compare": ("h2aseg_nnunet.petct.compare", "Train and compare trainers on identical folds, seeds and schedule."),
     "train-folds": ("h2aseg_nnunet.petct.train_folds", "Train all folds of a trainer, here or as jobs of Slurm."),
     "robustness": ("h2aseg_nnunet.petct.robustness", "Measure what a missing or shifted modality costs a model."),
+    "container": ("h2aseg_nnunet.petct.container", "Prepare an image that a challenge accepts, from a model."),
+    "challenge": ("h2aseg_nnunet.petct.challenge", "Segment one case as grand-challenge delivers it: inside an image."),
+    "export": ("h2aseg_nnunet.petct.export", "Hand a model on: nnU-Net's zip, a folder for Hugging Face, a model card."),
     "trainer-path": ("h2aseg_nnunet._register", "Print the folder for nnUNet_extTrainer where no start-up file runs."),
 }
 """Command -> package and help. Only the chosen command is imported, so that the others' libraries cost no time."""

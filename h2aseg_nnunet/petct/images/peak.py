@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import convolve
 
 SPHERE_ML = 1.0
 SUBDIVISION = 5
@@ -15,9 +14,6 @@ SUBDIVISION = 5
 def suv_peak(suv: NDArray, mask: NDArray, spacing_mm: Sequence[float]) -> float:
     """Return SUVpeak of a lesion: the largest mean over a 1 ml sphere whose center is a voxel of the lesion.
 
-    Voxels on the sphere's border count by the share that lies inside. Outside the image nothing is measured: the
-    sphere's mean is that of its part inside.
-
     Args:
         suv: PET in SUV, 3D.
         mask: The lesion, same shape, at least one voxel.
@@ -26,15 +22,43 @@ def suv_peak(suv: NDArray, mask: NDArray, spacing_mm: Sequence[float]) -> float:
     Reference:
         Wahl et al., PERCIST 1.0, J Nucl Med 2009; 50 Suppl 1: 122S-150S.
     """
+    return float(sphere_means(suv, mask, spacing_mm).max())
+
+
+def sphere_means(suv: NDArray, centers: NDArray, spacing_mm: Sequence[float]) -> NDArray[np.float64]:
+    """Return the mean uptake of a 1 ml sphere around every voxel of a mask, in the order of `suv[mask]`.
+
+    Voxels on the sphere's border count by the share that lies inside. Outside the image nothing is measured: the
+    sphere's mean is that of its part inside.
+
+    Args:
+        suv: PET in SUV, 3D.
+        centers: Mask of the spheres' centers, same shape, at least one voxel.
+        spacing_mm: Voxel sizes in the order of the arrays' axes.
+    """
     weights = _sphere(spacing_mm)
     margin = np.array(weights.shape) // 2
-    inside = np.argwhere(mask)
-    low, high = np.maximum(inside.min(axis=0) - margin, 0), inside.max(axis=0) + margin + 1
-    box = tuple(slice(int(start), int(stop)) for start, stop in zip(low, high, strict=True))
-    values = np.asarray(suv[box], np.float64)
-    covered = convolve(np.ones_like(values), weights, mode="constant")
-    means = convolve(values, weights, mode="constant") / covered
-    return float(means[np.asarray(mask[box], bool)].max())
+    inside = np.argwhere(centers)
+    low, high = inside.min(axis=0) - margin, inside.max(axis=0) + margin + 1
+    beyond = [(max(0, -int(a)), max(0, int(b) - size)) for a, b, size in zip(low, high, np.shape(suv), strict=True)]
+    box = tuple(slice(max(0, int(a)), int(b)) for a, b in zip(low, high, strict=True))
+    values = np.pad(np.asarray(suv[box], np.float64), beyond)
+    positions = np.ravel_multi_index(tuple((inside - low - margin).T), values.shape)  # of the sphere's first corner
+    offsets = np.ravel_multi_index(tuple(np.argwhere(weights > 0).T), values.shape)
+    shares = weights[weights > 0]
+    sums = _weighted(values, positions, offsets, shares)
+    if not np.any(beyond):
+        return sums / shares.sum()
+    return sums / _weighted(np.pad(np.ones_like(suv[box], np.float64), beyond), positions, offsets, shares)
+
+
+def _weighted(values: NDArray, positions: NDArray, offsets: NDArray, weights: NDArray) -> NDArray[np.float64]:
+    """Sum of weighted neighbors of each position; voxels of a mask are few, so a convolution of the box costs more."""
+    flat = values.ravel()
+    sums = np.zeros(len(positions))
+    for offset, weight in zip(offsets.tolist(), weights.tolist(), strict=True):
+        sums += weight * flat[positions + offset]
+    return sums
 
 
 def _sphere(spacing_mm: Sequence[float]) -> NDArray[np.float64]:

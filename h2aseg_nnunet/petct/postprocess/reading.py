@@ -1,0 +1,93 @@
+"""What a rule asks for of a case, read from files."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+
+from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.cases import ending_of
+from h2aseg_nnunet.petct.evaluate.cases import EvaluatedCase
+from h2aseg_nnunet.petct.evaluate.organs import liver_threshold, read_organs
+from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, require_same_grid
+from h2aseg_nnunet.petct.images.masks import read_mask
+from h2aseg_nnunet.petct.images.reading import read_image
+from h2aseg_nnunet.petct.labels import Declared
+from h2aseg_nnunet.petct.postprocess.regions import Predicted
+from h2aseg_nnunet.petct.postprocess.rules import Rule
+from h2aseg_nnunet.petct.postprocess.softmax import classes_if_tumor, read_tumor_probability, require_of_mask
+
+
+def read_predicted(
+    case: EvaluatedCase, mask: SimpleITK.Image, file: Path, rule: Rule, regions: bool, organ_labels: str
+) -> Predicted:
+    """Read what a rule asks for of a case.
+
+    Args:
+        case: Names PET and organ map.
+        mask: The model's label map.
+        file: Its file, beside which its probabilities are.
+        rule: The rule.
+        regions: Whether probabilities are those of regions.
+        organ_labels: Who made the organ maps.
+
+    Raises:
+        UserError: If a file cannot be read, or is not on the mask's grid.
+    """
+    tumor = SimpleITK.GetArrayFromImage(mask) != 0
+    probability, suv, liver_suv = None, None, math.nan
+    spacing_mm = mask.GetSpacing()[::-1]
+    if rule.needs_probability:
+        probability = read_tumor_probability(softmax_file(file), regions)
+        require_of_mask(probability, tumor, softmax_file(file), file)
+    if rule.needs_suv and case.pet is not None:
+        pet = read_image(case.pet)
+        require_same_grid(case.pet, pet, file, mask, "Bring the PET onto the masks' grid (linear).")
+        suv = SimpleITK.GetArrayFromImage(pet)
+    if rule.needs_liver and case.organs is not None and suv is not None:
+        liver_suv = liver_of(case.organs, mask, suv, tumor, organ_labels)
+    return Predicted(tumor, spacing_mm, suv, probability, liver_suv)
+
+
+def liver_of(organs: Path, mask: SimpleITK.Image, suv: NDArray, tumor: NDArray[np.bool_], organ_labels: str) -> float:
+    """Return PERCIST's threshold from the liver outside the predicted tumor.
+
+    Raises:
+        UserError: If the map cannot be read, or shows no liver.
+    """
+    on_grid, _ = bring_onto(read_mask(organs), Grid.of(mask), linear=False)
+    values = read_organs(organ_labels).get("liver", ())
+    liver = np.isin(SimpleITK.GetArrayFromImage(on_grid), values) & ~tumor
+    threshold = liver_threshold(suv, liver, mask.GetSpacing()[::-1])
+    if np.isnan(threshold):
+        raise UserError(f"{organs} shows no liver (value {values}), from which the rule takes its threshold.")
+    return threshold
+
+
+def softmax_file(mask_file: Path) -> Path:
+    """Return where nnU-Net saves the probabilities of a mask."""
+    return mask_file.with_name(f"{mask_file.name.removesuffix(ending_of(mask_file.name) or '')}.npz")
+
+
+def classes_of(
+    file: Path, rule: Rule, content: Mapping[str, Any], declared: Declared, labels: NDArray
+) -> NDArray | None:
+    """Return the class of each voxel, should it be tumor; None where the nearest voxel of the mask decides.
+
+    Args:
+        file: The mask.
+        rule: The rule.
+        content: Content of the model's dataset.json.
+        declared: The labels that it declares.
+        labels: Voxels of the mask.
+    """
+    if len(declared.labels.classes) == 1:
+        (values,) = declared.labels.classes.values()
+        return np.broadcast_to(labels.dtype.type(values[0]), labels.shape)
+    if rule.outline.kind != "probability":
+        return None
+    return classes_if_tumor(softmax_file(file), content, rule.outline.value)
