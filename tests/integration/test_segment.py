@@ -2,7 +2,13 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+import weakref
 from pathlib import Path
 
 import highdicom
@@ -11,9 +17,11 @@ import pytest
 import SimpleITK
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from pydicom import dcmread
 
 from h2aseg_nnunet.cli import main
 from h2aseg_nnunet.modalities import PET
+from h2aseg_nnunet.petct.segment import run
 from tests.models import learn, make_network, make_plans, save_model
 from tests.synthetic import write_phantom
 from tests.unit.petct.dicom.exports import Export
@@ -114,8 +122,6 @@ def test_the_mask_the_seg_and_the_contours_lie_on_the_hot_ball(model, tmp_path):
     }
     assert marked == expected
 
-    from pydicom import dcmread
-
     structures = dcmread(case / "rtstruct.dcm")
     (roi,) = structures.ROIContourSequence
     heights = {round(float(contour.ContourData[2]), 2) for contour in roi.ContourSequence}
@@ -177,3 +183,129 @@ def test_an_error_of_the_check_refuses_a_case_unless_it_is_forced(model, tmp_pat
     assert segment(*arguments) == 1
     assert "--force" in (tmp_path / "out" / "summary.csv").read_text()
     assert segment(*arguments, "--force") == 0
+
+
+def test_a_table_of_pairs_is_segmented_on_the_pets_grid(model, tmp_path):
+    export = write_study(tmp_path / "export", "A")
+    segment("-i", export.folder, "-m", model, "-o", tmp_path / "first", "--force")
+    for channel, name in enumerate(("ct", "pet")):
+        shutil.copy(tmp_path / "first" / "images" / f"A_20240301_000{channel}.nii.gz", tmp_path / f"{name}.nii.gz")
+    (tmp_path / "pairs.csv").write_text("case,ct,pet\nx,ct.nii.gz,pet.nii.gz\n")
+
+    arguments = ("-m", model, "-o", tmp_path / "out", "--force", "--grid", "pet", "-f", "0", "-step_size", "0.5")
+    assert segment("-i", tmp_path / "pairs.csv", *arguments, "-chk", "checkpoint_final.pth") == 0
+
+    expected = read(tmp_path / "first" / "cases" / "A_20240301" / "mask.nii.gz")
+    np.testing.assert_array_equal(read(tmp_path / "out" / "cases" / "x" / "mask.nii.gz"), expected)
+
+
+def test_statistics_hold_the_lesions_and_their_totals(model, tmp_path):
+    write_study(tmp_path / "export", "A")
+
+    segment("-i", tmp_path / "export", "-m", model, "-o", tmp_path / "out", "--force", "--statistics", "--report")
+
+    case = tmp_path / "out" / "cases" / "A_20240301"
+    statistics = json.loads((case / "statistics.json").read_text())
+    assert len(statistics["lesions"]) == len(rows_of(case / "lesions.csv")) == statistics["num_lesions"]
+    assert statistics["tmtv_ml"] == pytest.approx(sum(row["volume_ml"] for row in statistics["lesions"]))
+    assert (tmp_path / "out" / "report" / "index.html").is_file()
+
+
+def test_a_named_series_counts_in_the_study_that_has_it(model, tmp_path, capsys):
+    for patient in ("A", "B"):
+        export = write_study(tmp_path / "export" / patient, patient)
+        if patient == "A":
+            uids = {str(dcmread(file).SeriesInstanceUID) for file in export.folder.iterdir()}
+            export.add_ct(np.full(SHAPE, 1000), number=9, Rows=SHAPE[1], Columns=SHAPE[2], PixelSpacing=[2.0, 2.0])
+            (chosen,) = {str(dcmread(file).SeriesInstanceUID) for file in export.folder.iterdir()} - uids
+    arguments = ("-i", tmp_path / "export", "-m", model, "-o", tmp_path / "out", "--force")
+
+    segment(*arguments, "--ct-series", chosen)
+    records = {row["case"]: row for row in rows_of(tmp_path / "out" / "summary.csv")}
+    assert records["B_20240301"]["status"] == "segmented"
+    assert chosen in (tmp_path / "out" / "summary.json").read_text()
+
+    assert segment(*arguments, "--pet-series", "1.2.3") == 1
+    assert "--pet-series 1.2.3: no study has a series of this UID" in capsys.readouterr().err
+
+
+def test_what_cannot_be_read_is_refused_by_name(model, tmp_path, capsys):
+    write_study(tmp_path / "export" / "A", "A")
+    (tmp_path / "export" / "B").mkdir()
+    (tmp_path / "export" / "B" / "cut_off").write_bytes(bytes(128) + b"DICM")
+
+    assert segment("-i", tmp_path / "export", "-m", model, "-o", tmp_path / "out", "--force") == 1
+
+    rows = {row["case"]: row for row in rows_of(tmp_path / "out" / "summary.csv")}
+    assert rows["A_20240301"]["status"] == "segmented"
+    (refused,) = (row for name, row in rows.items() if name.endswith("export/B"))
+    assert refused["status"] == "refused" and "cut_off" in refused["message"]
+
+
+def test_a_model_of_more_channels_is_refused_for_studies(model, tmp_path, capsys):
+    write_study(tmp_path / "export", "A")
+    other = shutil.copytree(model, tmp_path / "other")
+    dataset = json.loads((other / "dataset.json").read_text())
+    (other / "dataset.json").write_text(
+        json.dumps(dataset | {"channel_names": {"0": "CT", "1": "PET", "2": "PET late"}})
+    )
+
+    assert segment("-i", tmp_path / "export", "-m", other, "-o", tmp_path / "out", "--force") == 1
+    assert "reads 3 images; a study gives two, CT and PET" in capsys.readouterr().err
+
+
+def test_case_by_case_nothing_of_a_case_is_left_when_the_next_one_begins(model, tmp_path, monkeypatch):
+    for patient in "ABC":
+        write_study(tmp_path / "export" / patient, patient)
+    made: list[weakref.ref] = []
+    alive = []
+    prepare, predict = run.prepare_images, run._predict
+
+    def prepare_counted(*arguments):
+        alive.append(sum(each() is not None for each in made))
+        prepared, images = prepare(*arguments)
+        made.extend(weakref.ref(image) for image in images)
+        return prepared, images
+
+    def predict_counted(*arguments):
+        predicted = predict(*arguments)
+        made.append(weakref.ref(predicted.logits.values))
+        return predicted
+
+    monkeypatch.setattr(run, "prepare_images", prepare_counted)
+    monkeypatch.setattr(run, "_predict", predict_counted)
+    command = ["-i", tmp_path / "export", "-m", model, "-o", tmp_path / "out", "--force", "--low-memory", "-np", "4"]
+    assert main(["segment", *map(str, command), "--disable_tta", "-device", "cpu"]) == 0
+
+    assert alive == [0, 0, 0] and len(made) == 9
+
+
+def test_a_killed_run_leaves_whole_files_and_is_taken_up_again(model, tmp_path):
+    for number in range(4):
+        write_study(tmp_path / "export" / str(number), f"P{number}")
+    out = tmp_path / "out"
+    arguments = ["segment", "-i", tmp_path / "export", "-m", model, "-o", out, "--force", "--preview", "--disable_tta"]
+    arguments = [*map(str, arguments), "-device", "cpu", "-np", "2"]
+    program = f"from h2aseg_nnunet.cli import main\n\nif __name__ == '__main__':\n    main({arguments!r})\n"
+    (tmp_path / "program.py").write_text(program)
+    running = subprocess.Popen([sys.executable, tmp_path / "program.py"], start_new_session=True)
+    while not (done := sorted((out / "cases").glob("[!.]*/case.json"))):
+        assert running.poll() is None
+        time.sleep(0.005)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    time.sleep(0.5)  # its workers end by themselves
+    done = sorted((out / "cases").glob("[!.]*/case.json"))
+    before = {file: file.stat().st_mtime_ns for file in done}
+    assert 0 < len(done) < 4
+    for file in [*out.glob("cases/[!.]*/mask.nii.gz"), *out.glob("masks/[!.]*"), *out.glob("images/[!.]*")]:
+        SimpleITK.ReadImage(str(file))
+    for file in out.glob("cases/[!.]*/seg.dcm"):
+        highdicom.seg.segread(file)
+
+    assert main([*arguments[:-1], "1"]) == 0
+
+    assert {file: file.stat().st_mtime_ns for file in done} == before
+    assert len(list((out / "cases").glob("[!.]*/case.json"))) == 4
+    left = [file for file in out.rglob("*") if "partial" in file.name]
+    assert not left

@@ -35,21 +35,6 @@ def grid_of_training(model: Path) -> str:
     return "ct" if conversion and "AutoPET" not in str(conversion.get("layout")) else "pet"
 
 
-def require_ct_and_pet(model: Path) -> None:
-    """Make sure that a model reads CT and then PET, as studies are handed to it.
-
-    Raises:
-        UserError: If its dataset.json names other channels.
-    """
-    channels = read_dataset_json(model / "dataset.json").get("channel_names") or {}
-    names = [str(channels[key]).casefold() for key in sorted(channels, key=int)]
-    if len(names) != 2 or (names[1] == "ct" and names[0] != "ct"):
-        raise UserError(
-            f"-m {model} reads {', '.join(names)}; of studies it gets CT and then PET. Give it images in nnU-Net's "
-            "format, in its own order."
-        )
-
-
 def name_of(model: Path) -> str:
     """Return the name of the model in results and objects."""
     return f"{model.parent.name}/{model.name}" if model.parent.name.startswith("Dataset") else model.name

@@ -24,7 +24,7 @@ from h2aseg_nnunet.petct.nnunet.models import find_folds, load_predictor
 from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.parallel import chosen_engine, in_parallel
 from h2aseg_nnunet.petct.segment.finish import Outcome, Outputs, Predicted, attempt, finish, finished
-from h2aseg_nnunet.petct.segment.model import grid_of_training, model_folder, name_of, require_ct_and_pet
+from h2aseg_nnunet.petct.segment.model import grid_of_training, model_folder, name_of
 from h2aseg_nnunet.petct.segment.summary import unreadable_folders, write_report, write_summary
 
 MARK = "segment.json"
@@ -95,8 +95,8 @@ def segment(given: str | Path, model: str | Path, output: str | Path, settings: 
         dataset = read_dataset(model / "dataset.json")
         settings = settings._replace(grid=settings.grid or grid_of_training(model))
         inputs = find_inputs(Path(given), dataset.file_ending, dataset.num_channels, settings.weights)
-        if not all(case.on_one_grid for case in inputs.cases):
-            require_ct_and_pet(model)
+        if dataset.num_channels != 2 and not all(case.on_one_grid for case in inputs.cases):
+            raise UserError(f"-m {model} reads {dataset.num_channels} images; a study gives two, CT and PET.")
         _require_series(inputs.cases, {"--ct-series": settings.ct_series, "--pet-series": settings.pet_series})
         folds = find_folds(model, settings.folds, settings.checkpoint)
         OutputFolder(output, MARK, "an output of h2aseg segment", ("model",)).claim({"model": name_of(model)})
