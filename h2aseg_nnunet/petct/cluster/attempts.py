@@ -1,6 +1,7 @@
 """One case on a worker: whether the worker can do it, and how many workers have died of it."""
 
 import os
+import pickle
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ import SimpleITK
 from h2aseg_nnunet.errors import listing
 from h2aseg_nnunet.petct.files import writer
 
-COUNTS = "h2aseg"
-"""Under this name the scheduler keeps the counts."""
+KEPT = "h2aseg"
+"""Under this name the scheduler keeps what workers tell it."""
 
 
 class Order(NamedTuple):
@@ -46,7 +47,8 @@ class NotVisibleError(Exception):
 def carry_out(work: Callable[[Any], Any], item: Any, order: Order) -> Any:
     """Do a step of a case, on a worker.
 
-    Workers that die in the middle are counted by the scheduler, not by those that died.
+    The scheduler keeps what outlives a worker: how many have begun the step and not come back, or its result, so that a
+    step is not done again when its worker dies before the result was fetched.
 
     Raises:
         NotVisibleError: If the worker does not see a path.
@@ -54,29 +56,33 @@ def carry_out(work: Callable[[Any], Any], item: Any, order: Order) -> Any:
     if isinstance(item, Lost):  # by the step before
         return item
     require_visible(order.paths)
-    with _counted(order) as died:
-        if died >= order.deaths:
-            return Lost(died)
-        token = writer.set(uuid.uuid4().hex[:16])
-        try:
-            return work(item)
-        finally:
-            writer.reset(token)
+    from distributed import get_client
+
+    client, keys = get_client(), [KEPT, order.run, order.name]
+    kept = client.get_metadata(keys, 0)
+    if isinstance(kept, bytes):
+        return pickle.loads(kept)
+    if kept >= order.deaths:
+        return Lost(kept)
+    client.set_metadata(keys, kept + 1)
+    try:
+        with _marked_files():
+            result = work(item)
+    except BaseException:
+        client.set_metadata(keys, 0)
+        raise
+    client.set_metadata(keys, pickle.dumps(result))
+    return result
 
 
 @contextmanager
-def _counted(order: Order) -> Iterator[int]:
-    """Count a worker as dead while it is at work; yield how many have not come back from the case."""
-    from distributed import get_client
-
-    client, keys = get_client(), [COUNTS, order.run, order.name]
-    died = client.get_metadata(keys, 0)
-    if died < order.deaths:
-        client.set_metadata(keys, died + 1)
+def _marked_files() -> Iterator[None]:
+    """Write files under names that no other worker uses: one that was given up may still write the same case."""
+    token = writer.set(uuid.uuid4().hex[:16])
     try:
-        yield died
+        yield
     finally:
-        client.set_metadata(keys, 0)
+        writer.reset(token)
 
 
 @cache

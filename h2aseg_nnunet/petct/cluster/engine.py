@@ -9,7 +9,7 @@ from typing import Any
 from distributed import Client, Future, KilledWorker, as_completed
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.cluster.attempts import COUNTS, Lost, NotVisibleError, Order, carry_out
+from h2aseg_nnunet.petct.cluster.attempts import KEPT, Lost, NotVisibleError, Order, carry_out
 from h2aseg_nnunet.petct.parallel import Stage
 
 CASES_PER_THREAD = 2
@@ -89,7 +89,7 @@ class DaskEngine:
             finished.clear()
             if self._client.status == "running":
                 self._client.cancel(list(waiting))
-                self._client.set_metadata([COUNTS, run], {})
+                self._client.set_metadata([KEPT, run], {})
 
     def _submit(self, stages: Sequence[Stage], item: Any, order: Order) -> Future:
         """Hand in all steps of a case; a result in between is kept until the next step has it."""
