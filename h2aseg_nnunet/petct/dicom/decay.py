@@ -176,7 +176,7 @@ def mean_time(each: Slice, half_life_s: float, study: str) -> datetime:
     Raises:
         UserError: If the slice does not tell when it was acquired.
     """
-    if each.acquired is None or not each.duration_s:
+    if each.acquired is None or not each.duration_s or each.duration_s < 0:
         raise UserError(
             f"{study}: DecayCorrection is NONE, and {each.file} lacks AcquisitionTime or ActualFrameDuration: the dose "
             "cannot be decayed to the slice. Correct the tags."
@@ -191,7 +191,13 @@ def _scan_start(slices: Sequence[Slice], half_life_s: float, at_frame_start: boo
     """
     starts = []
     for each in slices:
-        if not (each.acquired and each.frame_reference_s and each.frame_reference_s > 0 and each.duration_s):
+        if not (
+            each.acquired
+            and each.frame_reference_s
+            and each.frame_reference_s > 0
+            and each.duration_s
+            and each.duration_s > 0
+        ):
             return None
         within_s = 0.0 if at_frame_start else _mean_time_within_s(each.duration_s, half_life_s)
         starts.append(each.acquired + timedelta(seconds=within_s - each.frame_reference_s))

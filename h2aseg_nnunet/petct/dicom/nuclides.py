@@ -30,13 +30,31 @@ def is_half_life(seconds: float, nuclide: str | None = None) -> bool:
     return any(abs(seconds / each - 1) < TOLERANCE for each in known)
 
 
-def nuclide_of(drug: Dataset) -> str | None:
-    """Return the nuclide that Radionuclide Code Sequence (0054,0300) names; None where it names none that is known."""
-    for code in value_of(drug, "RadionuclideCodeSequence") or []:
-        words = text_of(code, "CodeMeaning")
-        mass, letters = re.search(r"\d+m?", words), re.findall(r"[A-Za-z]{1,}", re.sub(r"\d+m?", " ", words))
-        for word in letters if mass else ():
-            symbol = SYMBOLS.get(word.lower(), word.capitalize())
-            if mass and (nuclide := f"{symbol}-{mass[0]}") in HALF_LIVES_S:
-                return nuclide
+def nuclide_of(drug: Dataset) -> tuple[str, str] | None:
+    """Find the nuclide that a radiopharmaceutical names.
+
+    Args:
+        drug: Item of Radiopharmaceutical Information Sequence.
+
+    Returns:
+        The nuclide, such as "F-18", and where it is named; None where none is named that is known.
+    """
+    texts = [
+        (f"{name} {tag}", text_of(code, "CodeMeaning"))
+        for name, tag in (
+            ("RadionuclideCodeSequence", "(0054,0300)"),
+            ("RadiopharmaceuticalCodeSequence", "(0054,0304)"),
+        )
+        for code in value_of(drug, name) or []
+    ]
+    for place, text in [*texts, ("Radiopharmaceutical (0018,0031)", text_of(drug, "Radiopharmaceutical"))]:
+        masses, words = (
+            re.findall(r"\d+m?(?![a-z])|\d+", text),
+            re.findall(r"[A-Za-z]+", re.sub(r"\d+m\b|\d+", " ", text)),
+        )
+        for word in words:
+            symbol = SYMBOLS.get(word.lower(), word)
+            for mass in masses:
+                if (nuclide := f"{symbol}-{mass}") in HALF_LIVES_S:
+                    return nuclide, place
     return None

@@ -194,11 +194,11 @@ def _half_life(drug: Dataset, study: str) -> float:
         raise UserError(
             f"{study}: {tag} is {half_life_s:g} s, which no PET radionuclide has (F-18: 6586 s). Correct the tag."
         )
-    nuclide = nuclide_of(drug)
-    if nuclide is not None and not is_half_life(half_life_s, nuclide):
+    named = nuclide_of(drug)
+    if named is not None and not is_half_life(half_life_s, named[0]):
         raise UserError(
-            f"{study}: {tag} is {half_life_s:g} s, which is not that of {nuclide} in RadionuclideCodeSequence "
-            "(0054,0300). Correct the tag that is wrong."
+            f"{study}: {tag} is {half_life_s:g} s, which is not that of {named[0]} in {named[1]}. Correct the tag that "
+            "is wrong."
         )
     return half_life_s
 

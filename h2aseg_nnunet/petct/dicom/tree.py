@@ -68,7 +68,7 @@ def read_tree(folder: str | Path) -> Tree:
     studies: dict[str, Study] = {}
     unreadable: dict[Path, str] = {}
     passed_over: list[Path] = []
-    for file in tqdm(_files(root, unreadable), "Reading headers", unit="file", mininterval=1, leave=False):
+    for file in tqdm(_files(root, unreadable), "Reading headers", unit="file", delay=2, leave=False):
         read = _read(file, unreadable)
         if read is None:
             passed_over += [file] if file not in unreadable else []
@@ -91,7 +91,12 @@ def _files(root: Path, unreadable: dict[Path, str]) -> Iterator[Path]:
     def note(error: OSError) -> None:
         unreadable[Path(error.filename)] = error.strerror or str(error)
 
-    for folder, folders, names in os.walk(root, onerror=note):
+    seen = set()
+    for folder, folders, names in os.walk(root, onerror=note, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # a link may lead back
+            folders.clear()
+            continue
+        seen.add(real)
         folders.sort()
         yield from (Path(folder, name) for name in sorted(names) if name.upper() != "DICOMDIR")
 

@@ -52,7 +52,12 @@ def read_volume(series: Series, factors: Sequence[float] | None = None) -> Simpl
 
 def _measured(series: Series, each: Slice, pixels: NDArray, padding: float | None) -> NDArray[np.float64]:
     """Measured values of a slice; what lies outside of a CT's field of view is air."""
-    if not each.slope or each.intercept is None or not np.isfinite([each.slope, each.intercept]).all():
+    if (
+        not each.slope
+        or each.slope < 0
+        or each.intercept is None
+        or not np.isfinite([each.slope, each.intercept]).all()
+    ):
         raise UserError(
             f"{each.file} of {series.name} has no valid RescaleSlope (0028,1053) and RescaleIntercept (0028,1052): "
             f"{each.slope} and {each.intercept}. Export the series again."

@@ -88,6 +88,17 @@ def test_a_folder_that_may_not_be_read_is_named(whole, monkeypatch):
     assert read_tree(export.folder).unreadable == {locked: "Permission denied"}
 
 
+def test_linked_folders_are_followed_once(whole, tmp_path):
+    export, _ = whole
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "study").symlink_to(export.folder)
+    (export.folder / "back").symlink_to(tmp_path / "links")
+
+    (study,) = read_tree(tmp_path / "links").studies
+
+    assert sum(len(series.slices) for series in study.series.values()) == 2 * SHAPE[0]
+
+
 def test_a_dicomdir_alone_is_said(tmp_path):
     (tmp_path / "DICOMDIR").write_bytes(b"not read")
 
