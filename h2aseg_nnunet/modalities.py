@@ -11,6 +11,10 @@ CT_NORMALIZATION = "CTNormalization"
 """nnU-Net's scheme for channels named "CT" in dataset.json: clip to percentiles, then standardise over the dataset."""
 
 
+NO_NORMALIZATION = "NoNormalization"
+"""nnU-Net's scheme for channels named "noNorm": values stay as they are, in PET SUV."""
+
+
 class StreamChannels(NamedTuple):
     """Indices of the input channels that each stream of the network reads."""
 
@@ -63,3 +67,9 @@ def channels_of_plan(
     if "ct_channels" in arch_kwargs and "pet_channels" in arch_kwargs:
         return StreamChannels(tuple(arch_kwargs["ct_channels"]), tuple(arch_kwargs["pet_channels"]))
     return assign_channels(normalization_schemes, num_input_channels)
+
+
+def suv_channels(streams: StreamChannels, normalization_schemes: Sequence[str]) -> tuple[int, ...]:
+    """Return the images that only the PET stream reads and that nnU-Net does not normalize: they hold SUV."""
+    kept = [channel for channel, scheme in enumerate(normalization_schemes) if scheme == NO_NORMALIZATION]
+    return tuple(channel for channel in kept if channel in streams.pet and channel not in streams.ct)

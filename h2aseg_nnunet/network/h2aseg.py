@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from h2aseg_nnunet.network.blocks import ConvOp
 from h2aseg_nnunet.network.decoder import Decoder
 from h2aseg_nnunet.network.encoder import Encoder
+from h2aseg_nnunet.network.intensity import SUV_SCALE, CompressSUV
 from h2aseg_nnunet.network.layout import (
     assign_streams,
     check_sizes,
@@ -53,6 +54,8 @@ class H2ASeg(nn.Module):
         window_size: Extents of MCSA's windows; by default chosen by `default_window_size` (layout.py).
         ct_channels, pet_channels: Input channels of each stream; by default channel 0 is CT and all others are PET.
             A channel may feed both.
+        suv_channels: Input channels that hold SUV, which are compressed first; see `CompressSUV`. Published: none.
+        suv_scale: SUV at which compression begins.
         regions: Whether logits stand for nnU-Net's regions instead of classes. Loading weights sets it too: SegLayers.
         tamw: Whether TAMW weighs features; without it the decoder concatenates them as they are (an ablation).
         attention_token_norm: Whether attention normalizes what it reads; see `BidirectionalAttention`. Published: no.
@@ -88,6 +91,8 @@ class H2ASeg(nn.Module):
         window_size: Sequence[int] | None = None,
         ct_channels: Sequence[int] | None = None,
         pet_channels: Sequence[int] | None = None,
+        suv_channels: Sequence[int] = (),
+        suv_scale: float = SUV_SCALE,
         regions: bool = False,
         tamw: bool = True,
         attention_token_norm: bool = False,
@@ -105,6 +110,7 @@ class H2ASeg(nn.Module):
 
         self.input_channels = input_channels
         self.ct_channels, self.pet_channels = assign_streams(input_channels, ct_channels, pet_channels)
+        self.intensity = CompressSUV(input_channels, suv_channels, suv_scale) if suv_channels else None
         self.encoder = Encoder(
             input_channels=(len(self.ct_channels), len(self.pet_channels)),
             features_per_stage=features_per_stage,
@@ -132,6 +138,8 @@ class H2ASeg(nn.Module):
                 f"The input has {x.shape[1]} channels, but this H2ASeg was built for {self.input_channels}: "
                 f"CT from channels {self.ct_channels}, PET from channels {self.pet_channels}. Is an image missing?"
             )
+        if self.intensity is not None:
+            x = self.intensity(x)
         ct, pet = x[:, self.ct_channels], x[:, self.pet_channels]
         return self.decoder(self.encoder(ct=ct, pet=pet))
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -13,13 +14,14 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.modalities import StreamChannels, channels_of_plan
+from h2aseg_nnunet.modalities import StreamChannels, channels_of_plan, suv_channels
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.network.layout import arguments_from_unet, stage_sizes
 from h2aseg_nnunet.network.readings import unwrap
 from h2aseg_nnunet.petct.nnunet.checkpoints import save_whole
 from h2aseg_nnunet.trainer.checkpoints import CheckedH2ASeg, check_checkpoint
 from h2aseg_nnunet.trainer.compilation import recomputed_activations
+from h2aseg_nnunet.trainer.intensity import compress_for
 from h2aseg_nnunet.trainer.supervision import FullResolutionSupervision, dice_of, halving_weights
 from h2aseg_nnunet.trainer.tamw_log import as_line, log_gains, measure_gains
 
@@ -106,6 +108,7 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
         arguments.setdefault("patch_size", configuration_manager.patch_size)
         streams = cls._streams(configuration_manager, num_input_channels)
         arguments |= {"ct_channels": streams.ct, "pet_channels": streams.pet}
+        arguments.setdefault("suv_channels", suv_channels(streams, configuration_manager.normalization_schemes))
         arguments |= cls._merged_network_options(arguments["n_stages"])
         network = get_network_from_plans(
             CHECKED_CLASS,
@@ -151,6 +154,15 @@ class nnUNetTrainerH2ASeg(nnUNetTrainer):
                 f"pet_channels {sorted(pet)} do not give each a channel of its own: change them, or train without."
             )
         return StreamChannels(tuple(sorted(ct - pet)), tuple(sorted(pet - ct)))
+
+    def get_training_transforms(self, *args, **kwargs) -> BasicTransform:
+        """nnU-Net's; where PET is SUV, what is random in intensity works on the network's scale: see `compress_for`.
+
+        No staticmethod as there: it asks the network.
+        """
+        compose = super().get_training_transforms(*args, **kwargs)
+        intensity = None if self.network is None else unwrap(self.network).intensity
+        return compose if intensity is None else compress_for(compose, intensity.channels, float(intensity.scale))
 
     def initialize(self) -> None:
         """As nnU-Net's; the network learns whether labels are regions, which its builder is not told."""
