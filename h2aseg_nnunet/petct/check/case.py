@@ -10,6 +10,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.check.clipping import LesionUptake, lesion_uptake
 from h2aseg_nnunet.petct.check.coarse import axial_axis, coarse_pair
 from h2aseg_nnunet.petct.check.conversion import check_conversion
 from h2aseg_nnunet.petct.check.field_of_view import check_field_of_view
@@ -32,12 +33,14 @@ class CaseResult(NamedTuple):
         digests: A fingerprint of the voxel values of each image that could be read.
         labels: Label values that occur.
         axes: Where the axes of the first image run to, such as LPS; empty if it could not be read.
+        lesion_uptake: Uptake of its lesions by PET channel.
     """
 
     findings: list[Finding]
     digests: dict[str, str]
     labels: set[int]
     axes: str
+    lesion_uptake: Mapping[int, LesionUptake] = {}
 
 
 class Volume(NamedTuple):
@@ -76,7 +79,19 @@ def check_case(
             found += _check_together(images, lesion, ct_file, pet_file, case.label)
         findings += found
     unique = dict.fromkeys(finding._replace(case=case.name) for finding in findings)
-    return CaseResult(list(unique), digests, present, axes)
+    pets = {channel: case.images[channel] for channel in dataset.channels.pet}
+    uptakes = _uptakes({channel: images[file].voxels for channel, file in pets.items() if file in images}, lesion)
+    return CaseResult(list(unique), digests, present, axes, uptakes)
+
+
+def _uptakes(pets: Mapping[int, NDArray], lesion: NDArray | None) -> dict[int, LesionUptake]:
+    """Uptake of the lesions in each PET channel that is on their grid."""
+    measured = {
+        channel: lesion_uptake(pet, lesion)
+        for channel, pet in pets.items()
+        if lesion is not None and pet.shape == lesion.shape
+    }
+    return {channel: uptake for channel, uptake in measured.items() if uptake is not None}
 
 
 def digest(voxels: NDArray) -> str:

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.check.between import check_axes, check_duplicates, check_unused_labels
 from h2aseg_nnunet.petct.check.case import CaseResult, check_case
+from h2aseg_nnunet.petct.check.clipping import check_clipping
 from h2aseg_nnunet.petct.check.files import Case, FoundCases, find_cases, lacks, missing
 from h2aseg_nnunet.petct.check.findings import Finding, Outcome
 from h2aseg_nnunet.petct.check.training_axes import axes_of_training_set, turns_images
@@ -44,6 +45,8 @@ def check_raw_dataset(dataset: str, num_processes: int = DEFAULT_PROCESSES) -> O
     of_training = results[: len(training.whole)]
     findings += [finding for result in results for finding in result.findings]
     findings += check_duplicates(cases, results) + check_unused_labels(declared, of_training, description)
+    uptakes = {case.name: result.lesion_uptake for case, result in zip(training.whole, of_training, strict=True)}
+    findings += check_clipping(root, content, declared.channels.pet, uptakes)
     if not turns_images(description):
         findings += check_axes(cases, results, most_common(result.axes for result in of_training if result.axes))
     return Outcome(root, len(cases), findings)

@@ -83,10 +83,10 @@ def _add_shared(layout: Parser) -> None:
     layout.add_argument("--link", action="store_true", help="Link files that need no change instead of copying them.")
     layout.add_argument(
         "--pet-channel",
-        choices=("CT", "PET"),
+        choices=("CT", "PET", "SUV"),
         default="CT",
-        help="Name of channel 1, from which nnU-Net chooses the normalization: CT = one scale for the whole dataset, "
-        "which keeps SUV comparable (default); PET = every image by itself.",
+        help="How nnU-Net normalizes PET: CT = clipped, on one scale for the whole dataset, which keeps SUV comparable "
+        "(default); PET = every image by itself; SUV = not at all, H2ASeg compresses it.",
     )
     layout.add_argument(
         "--reorient",

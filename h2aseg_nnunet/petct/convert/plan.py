@@ -10,6 +10,9 @@ from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.petct.images.grids import Box
 from h2aseg_nnunet.petct.labels import Declared, Labels
 
+PET_CHANNELS = {"CT": "CT", "PET": "PET", "SUV": "noNorm"}
+"""What `--pet-channel` chooses from -> the channel's name in dataset.json, by which nnU-Net normalizes."""
+
 BACKGROUND, IGNORE = "background", "ignore"
 """nnU-Net's own names of labels."""
 
@@ -174,7 +177,7 @@ class ConversionOptions:
         spacing_mm: Resample CT, PET and labels to this spacing; None keeps the CT's grid.
         reorient: Exchange and flip axes, without interpolation, so that all cases have those that most have.
         link: Symbolic links instead of copies where a file needs no change.
-        pet_channel: Name of channel 1 in dataset.json, from which nnU-Net chooses the normalization.
+        pet_channel: One of `PET_CHANNELS`: how nnU-Net normalizes channel 1.
 
     Raises:
         UserError: If the spacing is not three positive numbers.
@@ -191,4 +194,4 @@ class ConversionOptions:
 
     @property
     def channel_names(self) -> dict[str, str]:
-        return {str(CT): "CT", str(PET): self.pet_channel}
+        return {str(CT): "CT", str(PET): PET_CHANNELS[self.pet_channel]}

@@ -22,6 +22,8 @@ NORMALIZATION = {
     "dataset: a given SUV is the same input in every patient, whatever part of the body the scan covers.",
     "PET": 'Channel 1 is named "PET", so nnU-Net standardizes each PET image by its own mean and standard deviation: '
     "its scale need not be SUV, but SUVs are no longer comparable between patients.",
+    "SUV": 'Channel 1 is named "noNorm", so nnU-Net leaves SUV as it is: neither clipped nor scaled. H2ASeg compresses '
+    "it as its first operation; other networks read SUV itself.",
 }
 
 

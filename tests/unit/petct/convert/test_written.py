@@ -3,7 +3,11 @@
 import json
 import os
 
-from nnunetv2.preprocessing.normalization.default_normalization_schemes import CTNormalization, ZScoreNormalization
+from nnunetv2.preprocessing.normalization.default_normalization_schemes import (
+    CTNormalization,
+    NoNormalization,
+    ZScoreNormalization,
+)
 from nnunetv2.preprocessing.normalization.map_channel_name_to_normalization import get_normalization_scheme
 
 from tests.unit.petct.convert.layouts import (
@@ -43,6 +47,17 @@ def test_pet_may_be_normalized_image_by_image(nnunet):
     description = json.loads((dataset(nnunet) / "dataset.json").read_text())
     assert description["channel_names"] == {"0": "CT", "1": "PET"}
     assert get_normalization_scheme("PET") is ZScoreNormalization
+
+
+def test_suv_may_be_kept(nnunet):
+    command = arrange("hecktor 2022", nnunet / "source", CT_GRID, PET_GRID)
+
+    assert convert(*command, "--pet-channel", "SUV") == 0
+
+    description = json.loads((dataset(nnunet) / "dataset.json").read_text())
+    assert description["channel_names"] == {"0": "CT", "1": "noNorm"}
+    assert get_normalization_scheme("noNorm") is NoNormalization
+    assert "leaves SUV as it is" in description["description"]
 
 
 def test_folds_lie_where_planning_and_where_training_look(nnunet):
