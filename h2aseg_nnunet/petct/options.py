@@ -48,9 +48,9 @@ def add_images(parser: Parser, required: bool = True, help: str = "Folder of ima
     parser.add_argument("-i", dest="images", required=required, metavar="FOLDER", help=help)
 
 
-def add_model(parser: Parser) -> None:
+def add_model(parser: Parser, help: str = MODEL_FOLDER) -> None:
     """Add -m and -chk: a model folder and the checkpoint to use of it."""
-    parser.add_argument("-m", dest="model", required=True, metavar="MODEL_FOLDER", help=MODEL_FOLDER)
+    parser.add_argument("-m", dest="model", required=True, metavar="MODEL_FOLDER", help=help)
     parser.add_argument(
         "-chk",
         dest="checkpoint",

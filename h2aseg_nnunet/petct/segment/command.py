@@ -4,7 +4,15 @@ import argparse
 
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.dicom import require_dicom
-from h2aseg_nnunet.petct.options import Parser, add_model, add_overlay, add_prediction, add_processes, check_grid
+from h2aseg_nnunet.petct.options import (
+    MODEL_FOLDER,
+    Parser,
+    add_model,
+    add_overlay,
+    add_prediction,
+    add_processes,
+    check_grid,
+)
 from h2aseg_nnunet.petct.segment import OUTPUT_TYPES
 
 
@@ -17,7 +25,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="INPUT",
         help="Folder of DICOM files in any order, folder of nnU-Net images, or a table with the columns case, ct, pet.",
     )
-    add_model(parser)
+    add_model(parser, f"{MODEL_FOLDER.removesuffix('.')}, or a zip of nnUNetv2_export_model_to_zip.")
     parser.add_argument("-o", dest="output", required=True, metavar="FOLDER", help="Folder for everything.")
     parser.add_argument(
         "-f", dest="folds", nargs="+", default=(), metavar="FOLD", help="Folds to average (default: all trained)."
@@ -39,8 +47,8 @@ def add_arguments(parser: Parser) -> None:
         default="",
         help="Grid for the network: the PET's, the CT's, or cubes of so many mm (default: as in the model's training).",
     )
-    parser.add_argument("--ct-series", metavar="UID", help="CT series to use, where a study has several.")
-    parser.add_argument("--pet-series", metavar="UID", help="PET series to use, where a study has several.")
+    parser.add_argument("--ct-series", metavar="UID", help="CT series to use in the study that has it.")
+    parser.add_argument("--pet-series", metavar="UID", help="PET series to use in the study that has it.")
     parser.add_argument(
         "--weights",
         metavar="CSV",
