@@ -1,7 +1,7 @@
 """Add faint lesions to phantoms: `python -m studies.faint_lesions DATASET NEW_DATASET [--seed 0]`.
 
-DATASET is a raw dataset of CT in HU and PET in SUV, such as whole-body phantoms. Every case that has a lesion gets one to
-three more, of SUV 1 to 2.5 in soft tissue, as low-grade tumors or PSMA may have; cases without lesions stay so.
+DATASET is a raw dataset of CT in HU and PET in SUV, such as whole-body phantoms. Every case that has a lesion gets one
+to three more, of SUV 1 to 2.5 in soft tissue, as low-grade tumors or PSMA may have; cases without lesions stay so.
 """
 
 import argparse

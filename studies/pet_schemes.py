@@ -1,8 +1,8 @@
 """Give plans other normalizations of PET, to be compared on equal folds: `python -m studies.pet_schemes PLANS.json`.
 
-nnU-Net chooses the normalization by the channel's name in dataset.json when it plans. Here plans NAME that normalize PET
-as CT become NAMEPET, which standardizes each PET by itself, and NAMESUV, which leaves SUV as it is. Spacing, patch and
-batch stay, so that `h2aseg compare --trainers TRAINER:NAME TRAINER:NAMEPET TRAINER:NAMESUV` is a paired comparison.
+nnU-Net chooses the normalization by the channel's name in dataset.json when it plans. Here plans NAME that normalize
+PET as CT become NAMEPET, which standardizes each PET by itself, and NAMESUV, which leaves SUV as it is. Spacing, patch
+and batch stay: `h2aseg compare --trainers TRAINER:NAME TRAINER:NAMEPET TRAINER:NAMESUV` is a paired comparison.
 """
 
 import argparse

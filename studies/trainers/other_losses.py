@@ -46,8 +46,8 @@ class nnUNetTrainerH2ASeg_smoothDice(nnUNetTrainerH2ASeg):
 class EmptyPatchTerm(nn.Module):
     """Adds s / (s + half) for every patch without lesions, of which s voxels are called tumor; mean over the batch.
 
-    s is the sum of probabilities, so that the term is defined where Dice is not. It grows most with the first voxels that
-    are marked. Labels must be classes, not regions; voxels of an ignore label count as lesions.
+    s is the sum of probabilities, so that the term is defined where Dice is not. It grows most with the first voxels
+    that are marked. Labels must be classes, not regions; voxels of an ignore label count as lesions.
 
     Args:
         loss: nnU-Net's loss of one stage.
