@@ -11,6 +11,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import channels_of_plan
+from h2aseg_nnunet.petct.nnunet.exported import require_whole
 
 Predictor = TypeVar("Predictor", bound=nnUNetPredictor)
 
@@ -50,8 +51,9 @@ def find_folds(model: Path, folds: Sequence[str] | None, checkpoint: str) -> lis
     """Return the folds that are asked for, or all that have the checkpoint; `all` only if there is no other.
 
     Raises:
-        UserError: If files are missing.
+        UserError: If files are missing, or those of an export are damaged.
     """
+    require_whole(model)
     there = trained_folds(model, checkpoint)
     wanted = list(dict.fromkeys(folds)) if folds else [fold for fold in there if fold != "all"] or there
     absent = [fold for fold in wanted if fold not in there]
