@@ -1,8 +1,8 @@
 """Give plans other normalizations of PET, to be compared on equal folds: `python -m studies.pet_schemes PLANS.json`.
 
-nnU-Net chooses the normalization by the channel's name in dataset.json when it plans. Here plans NAME that normalize
-PET as CT become NAMEPET, which standardizes each PET by itself, and NAMESUV, which leaves SUV as it is. Spacing, patch
-and batch stay: `h2aseg compare --trainers TRAINER:NAME TRAINER:NAMEPET TRAINER:NAMESUV` is a paired comparison.
+nnU-Net chooses the normalization by the channel's name in dataset.json when it plans. Here plans NAME become NAMECT,
+which normalize PET as CT, NAMEPET, which standardize each PET by itself, and NAMESUV, which leave SUV as it is. Spacing,
+patch and batch stay: `h2aseg compare --trainers TRAINER:NAMECT TRAINER:NAMEPET TRAINER:NAMESUV` is a paired comparison.
 """
 
 import argparse
@@ -14,12 +14,12 @@ from typing import Any
 from h2aseg_nnunet.modalities import CT_NORMALIZATION, NO_NORMALIZATION, PET
 from h2aseg_nnunet.petct.files import write_json
 
-SCHEMES = {"PET": "ZScoreNormalization", "SUV": NO_NORMALIZATION}
+SCHEMES = {"CT": CT_NORMALIZATION, "PET": "ZScoreNormalization", "SUV": NO_NORMALIZATION}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.pet_schemes", description=__doc__.splitlines()[0])
-    parser.add_argument("plans", type=Path, help="nnUNet_preprocessed/DATASET/NAME.json, of two channels named CT")
+    parser.add_argument("plans", type=Path, help="nnUNet_preprocessed/DATASET/NAME.json, of CT and PET")
     file = parser.parse_args().plans
     plans = json.loads(file.read_text())
     for ending, scheme in SCHEMES.items():
@@ -34,9 +34,10 @@ def with_scheme(plans: dict[str, Any], ending: str, scheme: str) -> dict[str, An
     for configuration in other["configurations"].values():
         if "normalization_schemes" not in configuration:
             continue  # it inherits them
-        if configuration["normalization_schemes"] != [CT_NORMALIZATION] * 2:
-            raise SystemExit(f"{plans['plans_name']} was not planned for two channels named CT.")
-        configuration["normalization_schemes"][PET] = scheme
+        if len(configuration["normalization_schemes"]) != 2:
+            raise SystemExit(f"{plans['plans_name']} was not planned for two channels, CT and PET.")
+        configuration["normalization_schemes"] = [CT_NORMALIZATION, scheme]
+        configuration["use_mask_for_norm"][PET] = False
         configuration["data_identifier"] += ending
     return other
 

@@ -19,21 +19,17 @@ def plans_file(tmp_path):
 
 
 def test_pet_alone_is_normalized_otherwise(monkeypatch, tmp_path, plans_file):
-    plans = json.loads(plans_file.read_text())
-    for configuration in plans["configurations"].values():
-        if "normalization_schemes" in configuration:
-            configuration["normalization_schemes"] = ["CTNormalization"] * 2
-    plans_file.write_text(json.dumps(plans))
+    before = json.loads(plans_file.read_text())["configurations"]["3d_fullres"]
 
     run(monkeypatch, plans_file)
 
-    for ending, scheme in (("PET", "ZScoreNormalization"), ("SUV", "NoNormalization")):
+    for ending, scheme in (("CT", "CTNormalization"), ("PET", "ZScoreNormalization"), ("SUV", "NoNormalization")):
         other = json.loads((tmp_path / f"nnUNetPlans{ending}.json").read_text())
-        before, after = (each["configurations"]["3d_fullres"] for each in (plans, other))
+        after = other["configurations"]["3d_fullres"]
         assert other["plans_name"] == f"nnUNetPlans{ending}"
         assert after["normalization_schemes"] == ["CTNormalization", scheme]
         assert after["data_identifier"] == before["data_identifier"] + ending
-        changed = ("normalization_schemes", "data_identifier")
+        changed = ("normalization_schemes", "use_mask_for_norm", "data_identifier")
         assert {key: after[key] for key in after if key not in changed} == {
             key: before[key] for key in before if key not in changed
         }
@@ -41,8 +37,8 @@ def test_pet_alone_is_normalized_otherwise(monkeypatch, tmp_path, plans_file):
 
 def test_plans_of_other_channels_are_refused(monkeypatch, plans_file):
     plans = json.loads(plans_file.read_text())
-    plans["configurations"]["3d_fullres"]["normalization_schemes"] = ["CTNormalization", "ZScoreNormalization"]
+    plans["configurations"]["3d_fullres"]["normalization_schemes"] = ["CTNormalization"] * 3
     plans_file.write_text(json.dumps(plans))
 
-    with pytest.raises(SystemExit, match="two channels named CT"):
+    with pytest.raises(SystemExit, match="two channels"):
         run(monkeypatch, plans_file)
