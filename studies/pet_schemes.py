@@ -1,8 +1,8 @@
 """Give plans other normalizations of PET, to be compared on equal folds: `python -m studies.pet_schemes PLANS.json`.
 
 nnU-Net chooses the normalization by the channel's name in dataset.json when it plans. Here plans NAME become NAMECT,
-which normalize PET as CT, NAMEPET, which standardize each PET by itself, and NAMESUV, which leave SUV as it is. Spacing,
-patch and batch stay: `h2aseg compare --trainers TRAINER:NAMECT TRAINER:NAMEPET TRAINER:NAMESUV` is a paired comparison.
+which normalize PET as CT, NAMEPET, which standardize each PET by itself, and NAMESUV, which keep SUV. Spacing, patch
+and batch stay: `h2aseg compare --trainers TRAINER:NAMECT TRAINER:NAMEPET TRAINER:NAMESUV` is a paired comparison.
 """
 
 import argparse
