@@ -1,6 +1,9 @@
 """`h2aseg segment`: options and call."""
 
 import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.dicom import require_dicom
@@ -11,9 +14,14 @@ from h2aseg_nnunet.petct.options import (
     add_overlay,
     add_prediction,
     add_processes,
+    add_scheduler,
+    add_slurm,
     check_grid,
 )
 from h2aseg_nnunet.petct.segment import OUTPUT_TYPES
+
+if TYPE_CHECKING:
+    from h2aseg_nnunet.petct.cluster.slurm import SlurmQueue
 
 
 def add_arguments(parser: Parser) -> None:
@@ -65,6 +73,15 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--low-memory", action="store_true", help="Do one case after the other, in one process.")
     add_overlay(parser)
     add_processes(parser, default=2)
+    add_scheduler(parser)
+    add_slurm(parser, "the cases")
+    parser.add_argument(
+        "--cases-per-job",
+        type=int,
+        default=20,
+        metavar="N",
+        help="With --slurm: number of cases that one job segments (default: %(default)s).",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -74,33 +91,48 @@ def run(options: argparse.Namespace) -> None:
         UserError: If a case was refused; the others are segmented.
     """
     require_dicom()
+    from h2aseg_nnunet.petct.cluster.connect import workers_of
     from h2aseg_nnunet.petct.segment.finish import NOTE
     from h2aseg_nnunet.petct.segment.run import Settings, segment  # torch takes seconds to import
 
-    outcomes = segment(
-        options.input,
-        options.model,
-        options.output,
-        Settings(
-            folds=tuple(options.folds),
-            checkpoint=options.checkpoint,
-            step_size=options.step_size,
-            mirroring=not options.disable_tta,
-            device=options.device,
-            grid=check_grid(options.grid),
-            output_types=tuple(options.output_type),
-            preview=options.preview,
-            statistics=options.statistics,
-            report=options.report,
-            force=options.force,
-            ct_series=options.ct_series,
-            pet_series=options.pet_series,
-            weights=options.weights,
-            max_suv=options.max_suv,
-            processes=1 if options.low_memory else options.processes,
-        ),
+    settings = Settings(
+        folds=tuple(options.folds),
+        checkpoint=options.checkpoint,
+        step_size=options.step_size,
+        mirroring=not options.disable_tta,
+        device=options.device,
+        grid=check_grid(options.grid),
+        output_types=tuple(options.output_type),
+        preview=options.preview,
+        statistics=options.statistics,
+        report=options.report,
+        force=options.force,
+        ct_series=options.ct_series,
+        pet_series=options.pet_series,
+        weights=options.weights,
+        max_suv=options.max_suv,
+        processes=1 if options.low_memory else options.processes,
+        cases_per_job=options.cases_per_job,
     )
+    queue = _queue(options)
+    with workers_of(options, reads=("input", "model"), writes=("output",)):
+        execute = queue.execute_all if queue else None
+        outcomes = segment(options.input, options.model, options.output, settings, execute)
     refused = [outcome.name for outcome in outcomes if outcome.refused]
     print(f"{len(outcomes) - len(refused)} cases segmented: {options.output}/summary.csv. {NOTE}")
     if refused:
         raise UserError(f"{len(refused)} of {len(outcomes)} cases were refused: {listing(refused)}.")
+
+
+def _queue(options: argparse.Namespace) -> "SlurmQueue | None":
+    """Slurm, if the cases are to become jobs."""
+    if not options.slurm:
+        return None
+    if options.scheduler:
+        raise UserError("--scheduler and --slurm are two ways to the same end: choose one.")
+    if options.cases_per_job < 1:
+        raise UserError(f"--cases-per-job {options.cases_per_job}: 1 or more is expected.")
+    from h2aseg_nnunet.petct.cluster.slurm import SlurmQueue
+
+    options.input = os.path.abspath(options.input)
+    return SlurmQueue(options.slurm, Path(options.output).absolute())

@@ -14,7 +14,7 @@ from h2aseg_nnunet import __version__
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import PET
 from h2aseg_nnunet.petct.dicom.prepare import Prepared, onto_own_grid
-from h2aseg_nnunet.petct.files import read_own_json, replacing, write_json
+from h2aseg_nnunet.petct.files import read_own_json, replacing, write_json, writer
 from h2aseg_nnunet.petct.images.grids import Grid, with_grid
 from h2aseg_nnunet.petct.images.orientation import to_patient_axes
 from h2aseg_nnunet.petct.nnunet.exports import Logits, export, tumor_probability
@@ -108,7 +108,7 @@ def _finish(predicted: Predicted, outputs: Outputs) -> Outcome:
     mask = with_grid(mask, Grid.of(pet))  # the same grid; some readers round its header
     rows = measure_lesions(mask, suv, tumor_probability(predicted.logits))
     folder = outputs.case_folder(name)
-    partial = folder.with_name(f".{name}.partial")
+    partial = folder.with_name(f".{name}{writer.get() and f'.{writer.get()}'}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:

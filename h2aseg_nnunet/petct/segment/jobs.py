@@ -11,7 +11,7 @@ from h2aseg_nnunet.petct.dicom.inputs import Input
 from h2aseg_nnunet.petct.execute import Execute
 from h2aseg_nnunet.petct.files import read_own_json, write_json
 from h2aseg_nnunet.petct.nnunet.on_workers import put
-from h2aseg_nnunet.petct.segment.finish import Outcome
+from h2aseg_nnunet.petct.segment.finish import Outcome, finished
 
 
 class Chunk(NamedTuple):
@@ -61,11 +61,24 @@ class Chunk(NamedTuple):
         """Leave what became of refused cases; the others have their folders."""
         write_json(self.outcomes, {each.name: [each.refused, each.trace] for each in outcomes if each.refused})
 
+    def outcome_of(self, name: str, record: dict[str, Any] | None) -> Outcome:
+        """Return what became of a case.
+
+        Args:
+            name: The case.
+            record: What its folder says; None if it is not finished.
+        """
+        if record is not None:
+            return Outcome(name, None, record)
+        cut_short = [f"its job ended before it was done: see {self.log}.", ""]
+        refused, trace = (read_own_json(self.outcomes) or {}).get(name, cut_short)
+        return Outcome(name, refused, {}, trace)
+
 
 def segment_in_jobs(
-    execute: Execute, cases: Sequence[Input], done: Mapping[str, Any], chunk: Chunk, size: int, told: Sequence[Any]
+    execute: Execute, cases: Sequence[Input], done: Mapping[str, Any], told: tuple[Any, ...]
 ) -> Iterator[Outcome]:
-    """Segment cases in jobs, and yield those that were refused.
+    """Segment cases in jobs; yield what became of those that were not finished.
 
     The cases of a job stay together when the command is repeated, whatever is finished, so that a job that runs is
     found again.
@@ -73,19 +86,20 @@ def segment_in_jobs(
     Args:
         execute: Carries tasks out.
         cases: All cases.
-        done: Those that are finished.
-        chunk: Any chunk of the output folder.
-        size: Number of cases in a job.
-        told: What `_outcomes` needs beside the cases.
+        done: Record of each case that was finished before; None for the others.
+        told: States, model, folds, dataset, outputs and settings, as `outcomes_of` takes them.
     """
-    chunks = []
-    for start in range(0, len(cases), size):
-        part = cases[start : start + size]
-        if any(case.name not in done for case in part):
-            chunks.append(chunk._replace(names=tuple(case.name for case in part)))
-            put((chunks[-1], [case for case in part if case.name not in done], *told), chunks[-1].file)
-            chunks[-1].outcomes.unlink(missing_ok=True)
-    execute(chunks, 0, "job")
-    for each in chunks:
-        for name, (refused, trace) in (read_own_json(each.outcomes) or {}).items():
-            yield Outcome(name, refused, {}, trace)
+    states, *_, outputs, settings = told
+    todo: dict[Chunk, list[Input]] = {}
+    for start in range(0, len(cases), settings.cases_per_job):
+        part = cases[start : start + settings.cases_per_job]
+        unfinished = [case for case in part if done[case.name] is None]
+        if unfinished:
+            chunk = Chunk(outputs.folder, tuple(case.name for case in part), settings.processes)
+            todo[chunk] = unfinished
+            chunk.outcomes.unlink(missing_ok=True)
+            put((chunk, unfinished, *told), chunk.file)
+    execute(list(todo), 0, "job")
+    for chunk, unfinished in todo.items():
+        for case in unfinished:
+            yield chunk.outcome_of(case.name, finished(case.name, outputs, states[case.name]))

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,16 +16,21 @@ from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.cases import ImageFiles
 from h2aseg_nnunet.petct.check.case import check_case
 from h2aseg_nnunet.petct.check.files import Case
+from h2aseg_nnunet.petct.cluster.slurm import FOLDER
 from h2aseg_nnunet.petct.dicom.inputs import Input, find_inputs
 from h2aseg_nnunet.petct.dicom.prepare import How, Prepared, prepare_images
+from h2aseg_nnunet.petct.execute import Execute
 from h2aseg_nnunet.petct.files import PARTIAL, OutputFolder, exclusively
 from h2aseg_nnunet.petct.nnunet.dataset_json import Dataset, read_dataset
 from h2aseg_nnunet.petct.nnunet.exports import Logits, preprocess
 from h2aseg_nnunet.petct.nnunet.models import find_folds, load_predictor
+from h2aseg_nnunet.petct.nnunet.on_workers import Model
 from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.parallel import chosen_engine, in_parallel
 from h2aseg_nnunet.petct.segment.finish import Outcome, Outputs, Predicted, attempt, finish, finished
+from h2aseg_nnunet.petct.segment.jobs import segment_in_jobs
 from h2aseg_nnunet.petct.segment.model import grid_of_training, model_folder, name_of
+from h2aseg_nnunet.petct.segment.on_workers import segment_on_workers
 from h2aseg_nnunet.petct.segment.summary import unreadable_folders, write_report, write_summary
 
 MARK = "segment.json"
@@ -51,6 +57,7 @@ class Settings(NamedTuple):
         weights: Table of what headers lack.
         max_suv: SUV drawn black in pictures.
         processes: Number of processes beside the network's; 1 for everything in one, case by case.
+        cases_per_job: Number of cases in a job of Slurm.
     """
 
     folds: tuple[str, ...] = ()
@@ -69,12 +76,19 @@ class Settings(NamedTuple):
     weights: str | None = None
     max_suv: float = 10.0
     processes: int = 2
+    cases_per_job: int = 20
 
 
 DEFAULTS = Settings()
 
 
-def segment(given: str | Path, model: str | Path, output: str | Path, settings: Settings = DEFAULTS) -> list[Outcome]:
+def segment(
+    given: str | Path,
+    model: str | Path,
+    output: str | Path,
+    settings: Settings = DEFAULTS,
+    execute: Execute | None = None,
+) -> list[Outcome]:
     """Segment every case; one that fails never stops the others, and one that is finished is not done again.
 
     Args:
@@ -82,6 +96,7 @@ def segment(given: str | Path, model: str | Path, output: str | Path, settings: 
         model: nnU-Net's results folder of one model, or a zip of nnUNetv2_export_model_to_zip.
         output: New folder, or that of an earlier run with this model.
         settings: How to segment.
+        execute: Carries cases out as jobs; None for here, or the workers of a cluster.
 
     Returns:
         What became of every case.
@@ -90,8 +105,8 @@ def segment(given: str | Path, model: str | Path, output: str | Path, settings: 
         UserError: If there is nothing to segment, or an argument does not fit.
     """
     output = Path(output).absolute()
-    with TemporaryDirectory() as unpacked:
-        model = model_folder(Path(model), Path(unpacked))
+    with _unpacking(Path(model), output, execute is not None) as unpacked:
+        model = model_folder(Path(model), unpacked)
         dataset = read_dataset(model / "dataset.json")
         settings = settings._replace(grid=settings.grid or grid_of_training(model))
         inputs = find_inputs(Path(given), dataset.file_ending, dataset.num_channels, settings.weights)
@@ -101,8 +116,9 @@ def segment(given: str | Path, model: str | Path, output: str | Path, settings: 
         folds = find_folds(model, settings.folds, settings.checkpoint)
         OutputFolder(output, MARK, "an output of h2aseg segment", ("model",)).claim({"model": name_of(model)})
         with exclusively(output / ".lock"):
-            _remove_partial(output)
-            return _segment(inputs.cases, inputs.unreadable, model, folds, dataset, output, settings)
+            if execute is None:  # else jobs may be writing
+                _remove_partial(output)
+            return _segment(inputs.cases, inputs.unreadable, model, folds, dataset, output, settings, execute)
 
 
 def _segment(
@@ -113,6 +129,7 @@ def _segment(
     dataset: Dataset,
     output: Path,
     settings: Settings,
+    execute: Execute | None,
 ) -> list[Outcome]:
     assert dataset.labels is not None
     outputs = Outputs(
@@ -129,8 +146,10 @@ def _segment(
     done = {case.name: finished(case.name, outputs, states[case.name]) for case in cases}
     outcomes = {name: Outcome(name, None, record) for name, record in done.items() if record is not None}
     todo = [case for case in cases if case.name not in outcomes]
-    with tqdm(total=len(cases), initial=len(outcomes), desc="Segmenting", unit="case") as bar:
-        for outcome in _outcomes(todo, states, model, folds, dataset, outputs, settings):
+    hidden = execute is not None  # jobs have a progress line of their own
+    with tqdm(total=len(cases), initial=len(outcomes), desc="Segmenting", unit="case", disable=hidden) as bar:
+        told = states, model, folds, dataset, outputs, settings
+        for outcome in outcomes_of(todo, *told) if execute is None else segment_in_jobs(execute, cases, done, told):
             outcomes[outcome.name] = outcome
             if outcome.refused:
                 OwnFiles(outputs.case_folder(outcome.name)).remove()
@@ -147,7 +166,7 @@ def _segment(
     return ordered
 
 
-def _outcomes(
+def outcomes_of(
     todo: list[Input],
     states: dict[str, Any],
     model: Path,
@@ -159,6 +178,13 @@ def _outcomes(
     """Cases as they are finished; the model is loaded once, and not at all where nothing is to be done."""
     if not todo:
         return
+    how = How(settings.grid, outputs.folder / "images", settings.ct_series, settings.pet_series)
+    work = partial(_prepare_and_check, how=how, dataset=dataset, force=settings.force)
+    engine = chosen_engine()
+    if engine is not None:
+        chosen = settings.checkpoint, settings.device, settings.step_size, settings.mirroring
+        yield from segment_on_workers(engine, Model.of(model, folds, *chosen), todo, states, work, outputs)
+        return
     predictor = load_predictor(
         nnUNetPredictor,
         model,
@@ -168,9 +194,7 @@ def _outcomes(
         settings.step_size,
         settings.mirroring,
     )
-    how = How(settings.grid, outputs.folder / "images", settings.ct_series, settings.pet_series)
-    work = partial(_prepare_and_check, how=how, dataset=dataset, force=settings.force)
-    if settings.processes <= 1 and chosen_engine() is None:
+    if settings.processes <= 1:
         yield from (_alone(case, work, predictor, outputs, states[case.name]) for case in todo)
         return
     failed: list[Outcome] = []
@@ -248,6 +272,19 @@ def _require_series(cases: Sequence[Input], named: Mapping[str, str | None]) -> 
             raise UserError(f"{option} {uid}: no study has a series of this UID.")
 
 
+@contextmanager
+def _unpacking(model: Path, output: Path, in_jobs: bool) -> Iterator[Path]:
+    """A folder for an exported model: where workers see it, and where jobs find it after this command was left."""
+    if in_jobs and not model.is_dir():
+        yield output / FOLDER / "model"
+        return
+    shared = chosen_engine() is not None and not model.is_dir()
+    if shared:
+        output.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".h2aseg-model-", dir=output if shared else None) as folder:
+        yield Path(folder)
+
+
 def _remove_partial(output: Path) -> None:
     """What a killed run was writing."""
     for folder in (output / "cases").glob(".*.partial"):
@@ -261,7 +298,7 @@ def _state(case: Input, model: Path, folds: Sequence[str], settings: Settings) -
     """Everything a result depends on: another state is done again."""
     checkpoints = [Path(model, f"fold_{fold}", settings.checkpoint) for fold in folds]
     chosen = settings._asdict()
-    for name in ("device", "processes", "report"):
+    for name in ("device", "processes", "report", "cases_per_job"):
         del chosen[name]
     state = {
         "files": case.state(),
