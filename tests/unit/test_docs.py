@@ -1,10 +1,12 @@
-"""What the pages point at exists."""
+"""What the pages point at exists, and the commands that they show are commands."""
 
 import ast
 import re
+import shlex
 
 import pytest
 
+from h2aseg_nnunet.cli import make_parser
 from tests.locations import REPOSITORY
 
 PAGES = sorted(
@@ -54,3 +56,28 @@ def test_the_tests_that_pages_name_exist():
 
     assert len(named) > 50  # docs/nnunet-features.md alone names more
     assert {name: page for name, page in named.items() if name not in known} == {}
+
+
+def shown_commands(page):
+    """The h2aseg commands in the blocks of a page that a shell would run; those with "..." are no whole commands."""
+    for block in re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for line in re.split(r"[\n;|]|&&", block.replace("\\\n", " ")):
+            words = shlex.split(line, comments=True)
+            while words and ("=" in words[0] or words[0] in ("do", "time")):
+                del words[0]
+            if words and words[0].rpartition("/")[2] == "h2aseg" and "..." not in words:
+                yield words[1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_commands_that_pages_show_are_understood(page, capsys):
+    parser = make_parser()
+    for words in shown_commands(page):
+        try:
+            parser.parse_args(words)
+        except SystemExit as end:
+            assert end.code == 0, f"{page.name}: h2aseg {' '.join(words)}: {capsys.readouterr().err}"
+
+
+def test_commands_are_found_in_pages():
+    assert sum(len(list(shown_commands(page))) for page in PAGES) > 40
