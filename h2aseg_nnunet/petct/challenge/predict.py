@@ -82,7 +82,8 @@ def predict_case(
         prediction.mirroring,
     )
     with TemporaryDirectory() as folder:
-        files = [Path(folder) / f"case_{n:04d}{dataset.file_ending}" for n in range(len(channels))]
+        ending = ".nii" if dataset.file_ending == ".nii.gz" else dataset.file_ending  # compressing takes longer
+        files = [Path(folder) / f"case_{n:04d}{ending}" for n in range(len(channels))]
         for file, image in zip(files, channels, strict=True):
             SimpleITK.WriteImage(image, str(file))
         began = time.monotonic()

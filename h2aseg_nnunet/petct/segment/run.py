@@ -22,6 +22,7 @@ from h2aseg_nnunet.petct.dicom.prepare import How, Prepared, prepare_images
 from h2aseg_nnunet.petct.execute import Execute
 from h2aseg_nnunet.petct.files import PARTIAL, OutputFolder, exclusively
 from h2aseg_nnunet.petct.nnunet.dataset_json import Dataset, read_dataset
+from h2aseg_nnunet.petct.nnunet.exported import grid_of_training, model_folder, name_of
 from h2aseg_nnunet.petct.nnunet.exports import Logits, preprocess
 from h2aseg_nnunet.petct.nnunet.models import find_folds, load_predictor
 from h2aseg_nnunet.petct.nnunet.on_workers import Model
@@ -29,7 +30,6 @@ from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.parallel import chosen_engine, in_parallel
 from h2aseg_nnunet.petct.segment.finish import Outcome, Outputs, Predicted, attempt, finish, finished
 from h2aseg_nnunet.petct.segment.jobs import segment_in_jobs
-from h2aseg_nnunet.petct.segment.model import grid_of_training, model_folder, name_of
 from h2aseg_nnunet.petct.segment.on_workers import segment_on_workers
 from h2aseg_nnunet.petct.segment.summary import unreadable_folders, write_report, write_summary
 
