@@ -113,13 +113,14 @@ def test_no_process_is_started(case, model, monkeypatch):
     monkeypatch.setattr(multiprocessing.context.SpawnProcess, "start", refuse)
     monkeypatch.setattr("subprocess.Popen.__init__", refuse)
 
-    assert challenge(case, model, "--strict") == 0
+    assert challenge(case, model, "--strict", "--disable_tta", "-f", "0") == 0
 
 
 def test_clicks_may_be_there_or_not(case, model):
-    assert challenge(case, model, "--strict", challenge="autopet4") == 0
+    fast = ("--strict", "--disable_tta", "-f", "0")
+    assert challenge(case, model, *fast, challenge="autopet4") == 0
     (case / "lesion-clicks.json").write_text('{"points": []}')
-    assert challenge(case, model, "--strict", challenge="autopet4", output="again") == 0
+    assert challenge(case, model, *fast, challenge="autopet4", output="again") == 0
 
     without, with_clicks = (
         SimpleITK.GetArrayFromImage(mask_of(case, "autopet4", output)) for output in ("output", "again")
@@ -155,7 +156,7 @@ def head_and_neck(tmp_path) -> Path:
 def test_hecktors_mask_lies_on_the_ct_although_the_pet_is_coarser(head_and_neck, model_of_two_labels, name):
     case = head_and_neck
 
-    assert challenge(case, model_of_two_labels, "--strict", challenge=name) == 0
+    assert challenge(case, model_of_two_labels, "--strict", "--disable_tta", challenge=name) == 0
 
     mask = mask_of(case, name)
     assert Grid.of(mask) == Grid.of(SimpleITK.ReadImage(str(case / "images" / "ct" / f"{CT_NAME}.mha")))
