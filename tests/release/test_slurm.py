@@ -16,6 +16,8 @@ from h2aseg_nnunet.cli import main
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.cluster.slurm import SlurmQueue
 from tests.integration.nnunet_workspace import SHORT, STOCK_SHORT, Workspace
+from tests.models import make_network, make_plans, save_model
+from tests.synthetic import write_phantom
 
 pytestmark = [
     pytest.mark.slow,
@@ -246,3 +248,37 @@ def test_trainers_are_compared(workspace, tmp_path, capsys):
     printed = capsys.readouterr()
     assert printed.out.count("job ") == 2 and f"| {STOCK_SHORT}" in printed.out
     assert (tmp_path / "out" / "compare.md").is_file()
+
+
+def test_cases_are_segmented_in_jobs_and_a_refused_one_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # more of them make tiny tensors slow
+    plans = make_plans()
+    model = save_model(tmp_path / "model", make_network(plans), plans)
+    for name in ("a", "b", "c", "d"):
+        write_phantom(tmp_path / "images", name=name)
+    (tmp_path / "images" / "c_0001.nii.gz").write_bytes(b"no image")
+    what = [
+        "-i",
+        tmp_path / "images",
+        "-m",
+        model,
+        "-o",
+        tmp_path / "out",
+        "-device",
+        "cpu",
+        "--disable_tta",
+        "--force",
+    ]
+    command = ["segment", *map(str, what), "-np", "1", "--slurm", JOBS, "--cases-per-job", "2"]
+
+    assert main(command) == 1
+
+    printed = capsys.readouterr()
+    assert [line.partition(": ")[2] for line in printed.out.splitlines()[:2]] == ["2 cases, a to b", "2 cases, c to d"]
+    assert "c REFUSED: " in printed.err and "3 cases segmented" in printed.out
+    done = [(tmp_path / "out" / "cases" / name / "mask.nii.gz").is_file() for name in ("a", "b", "c", "d")]
+    assert done == [True, True, False, True]
+
+    write_phantom(tmp_path / "images", name="c")
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines()[0].partition(": ")[2] == "2 cases, c to d"

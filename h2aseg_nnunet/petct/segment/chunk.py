@@ -1,12 +1,10 @@
 """Segments some cases in a process of its own: `python -m h2aseg_nnunet.petct.segment.chunk FILE`."""
 
 import sys
-import uuid
 from pathlib import Path
 
 from tqdm import tqdm
 
-from h2aseg_nnunet.petct.files import writer
 from h2aseg_nnunet.petct.nnunet.on_workers import get
 from h2aseg_nnunet.petct.segment.finish import Outcome, finished
 from h2aseg_nnunet.petct.segment.run import outcomes_of
@@ -27,5 +25,4 @@ def carry_out(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    writer.set(uuid.uuid4().hex[:16])  # a job that was given up may still write the same case
     carry_out(Path(sys.argv[1]))

@@ -94,6 +94,32 @@ def test_robustness(make_model, address, tmp_path):
 
 
 @pytest.fixture
+def segment(make_model, tmp_path):
+    """The command, on two cases of images that --force lets through."""
+    for name in ("a", "b"):
+        write_case(tmp_path / "boxes", name)
+    images, output = tmp_path / "boxes" / "imagesTs", tmp_path / "segmented"
+    return ["segment", "-i", images, "-m", make_model((0, 1)), "-o", output, "-device", "cpu", "--force", "--preview"]
+
+
+def test_segment(segment, address, tmp_path):
+    here, there = here_and_there(segment, address, tmp_path / "segmented")
+
+    assert here == there and {"cases/a/mask.nii.gz", "masks/b.nii.gz", "cases/b/preview.png"} <= here.keys()
+
+
+def test_a_model_in_a_zip_is_unpacked_where_workers_see_it(segment, address, tmp_path):
+    model = segment[4]
+    segment[4] = shutil.make_archive(str(tmp_path / "model"), "zip", model.parent, model.name)
+
+    assert main([*map(str, segment), "--scheduler", address]) == 0
+
+    assert (tmp_path / "segmented" / "cases" / "a" / "mask.nii.gz").is_file()
+    hidden = [file.name for file in (tmp_path / "segmented").iterdir() if file.name.startswith(".")]
+    assert hidden == [".lock"]
+
+
+@pytest.fixture
 def deadly_b(monkeypatch):
     """The workers of case b die, as far as the command can see."""
     carry_out = attempts.carry_out
@@ -105,20 +131,19 @@ def deadly_b(monkeypatch):
 
 
 @pytest.mark.usefixtures("deadly_b")
-@pytest.mark.parametrize("command", ["evaluate", "check", "report", "convert", "robustness"])
-def test_a_case_that_kills_its_workers_fails_alone(command, cohort, address, nnunet, tmp_path, make_model, capsys):
+@pytest.mark.parametrize("command", ["evaluate", "check", "report", "convert", "robustness", "segment"])
+def test_a_case_that_kills_its_workers_fails_alone(command, cohort, address, nnunet, tmp_path, segment, capsys):
     arguments = {
         "evaluate": ["-r", cohort.references, "-p", cohort.predictions, "--metrics", "autopet"],
         "check": ["-i", cohort.images, "--dataset-json", cohort.predictions / "dataset.json"],
         "report": cohort.with_references()[1:],
         "convert": arrange("pairs", tmp_path / "source", CT_GRID, PET_GRID, ("a", "b", "c")),
         "robustness": [],
+        "segment": segment[1:],
     }[command]
     if command == "robustness":
-        for name in ("a", "b"):
-            write_case(tmp_path / "boxes", name)
         folders = ["-i", tmp_path / "boxes" / "imagesTs", "-r", tmp_path / "boxes" / "labelsTs", "-o", tmp_path / "out"]
-        arguments = ["-m", make_model((0, 1)), *folders, "-device", "cpu", "--shifts", "1"]
+        arguments = ["-m", segment[4], *folders, "-device", "cpu", "--shifts", "1"]
 
     assert main([command, *map(str, arguments), "--scheduler", address]) == 1
 
@@ -128,5 +153,6 @@ def test_a_case_that_kills_its_workers_fails_alone(command, cohort, address, nnu
         "report": cohort.output / "cases" / "c.html",
         "convert": nnunet / "nnUNet_raw" / "Dataset007_pairs" / "imagesTr" / "c_0000.nii.gz",
         "robustness": tmp_path / "out" / "robustness.json",
+        "segment": tmp_path / "segmented" / "cases" / "a" / "mask.nii.gz",
     }
     assert command not in done or done[command].is_file()
