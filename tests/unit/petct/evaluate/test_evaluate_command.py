@@ -147,7 +147,7 @@ def test_what_the_documentation_shows_is_what_the_command_prints(monkeypatch, ca
     blocks = re.findall(
         r"```console\n\$ h2aseg (.+?)(?: \| tail [^\n]*)?\n(.+?)```", DOCUMENTATION.read_text(), re.DOTALL
     )
-    assert len(blocks) == 2
+    assert len(blocks) == 3
 
     for command, shown in blocks:
         assert cli.main([*command.split(), "-np", "1"]) == 0
