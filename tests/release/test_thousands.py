@@ -87,7 +87,7 @@ def nothing(case: int) -> int:
 
 
 def test_handing_out_a_case_costs_milliseconds(address):
-    """Of this process's own time, which other programs on the machine do not lengthen; `measured` prints the clock's."""
+    """Of this process's own time, which other programs do not lengthen; `measured` prints the clock's."""
     with measured("handing out"), workers_of(argparse.Namespace(scheduler=address)):
         began = time.process_time()
         assert sum(1 for _ in in_parallel(nothing, range(NUM_CASES), 1)) == NUM_CASES
