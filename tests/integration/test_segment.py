@@ -21,6 +21,8 @@ from pydicom import dcmread
 
 from h2aseg_nnunet.cli import main
 from h2aseg_nnunet.modalities import PET
+from h2aseg_nnunet.petct.postprocess.rules import Rule
+from h2aseg_nnunet.petct.postprocess.rules_file import MADE_BY, identify
 from h2aseg_nnunet.petct.segment import run
 from tests.models import learn, make_network, make_plans, save_model
 from tests.synthetic import write_phantom
@@ -156,6 +158,27 @@ def test_a_finished_case_is_not_done_again_and_a_changed_one_is(model, tmp_path)
 
     assert records["a"].stat().st_mtime_ns == before["a"]
     assert records["b"].stat().st_mtime_ns > before["b"]
+
+
+def test_a_rule_that_was_fitted_to_the_model_changes_what_is_written(model, tmp_path, capsys):
+    write_phantom(tmp_path / "images", PET)
+    rules, out = tmp_path / "rules.json", tmp_path / "out"
+    content = {"made_by": MADE_BY, "metric": "autopet", "rule": Rule(least_total_ml=1e4).as_json()}
+    rules.write_text(json.dumps(content | {"model": identify(model, ["0"], "checkpoint_final.pth")}))
+    arguments = ("-i", tmp_path / "images", "-m", model, "-o", out, "--force")
+
+    assert segment(*arguments) == 0
+    assert read(out / "cases" / "case" / "mask.nii.gz").any()
+    assert segment(*arguments, "--rules", rules) == 0  # a finished case is done again
+
+    assert not read(out / "cases" / "case" / "mask.nii.gz").any()
+    assert not read(out / "masks" / "case.nii.gz").any()
+    assert rows_of(out / "cases" / "case" / "lesions.csv") == []
+    record = json.loads((out / "cases" / "case" / "case.json").read_text())
+    assert record["rule"] == "nothing in patients with less than 10000 ml"
+    rules.write_text(json.dumps(content | {"model": identify(model, [], "checkpoint_final.pth") | {"plans": "other"}}))
+    assert segment(*arguments, "--rules", rules) == 1
+    assert "is of another model. Fit rules to this model with h2aseg tune." in capsys.readouterr().err
 
 
 def test_a_model_may_be_an_exported_zip(model, tmp_path):

@@ -90,11 +90,11 @@ def to_masks(predictor: nnUNetPredictor, logits: Tensor, properties: dict[str, A
     return labels, probabilities
 
 
-def tumor_probability(logits: Logits) -> NDArray:
-    """Bring the probability of anything but background back onto the grid of the case's images, (z, y, x)."""
+def probabilities_of(logits: Logits) -> NDArray:
+    """Bring probabilities back onto the grid of the case's images, (classes or regions, z, y, x)."""
     configuration, plans, dataset_json = logits.about
     manager = plans.get_label_manager(dataset_json)
     _, probabilities = convert_predicted_logits_to_segmentation_with_correct_shape(
         logits.values, plans, configuration, manager, logits.properties, return_probabilities=True
     )
-    return probabilities.max(axis=0) if manager.has_regions else 1 - probabilities[0]
+    return probabilities

@@ -1,7 +1,7 @@
-"""What a rule asks for of a case, read from files."""
+"""What a rule asks for of a case, read from files, and the rule applied to its mask."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from h2aseg_nnunet.petct.evaluate.organs import liver_threshold, read_organs
 from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, require_same_grid
 from h2aseg_nnunet.petct.images.masks import read_mask
 from h2aseg_nnunet.petct.images.reading import read_image
-from h2aseg_nnunet.petct.labels import Declared
+from h2aseg_nnunet.petct.postprocess.apply import Ruled, apply_rule
 from h2aseg_nnunet.petct.postprocess.regions import Predicted
 from h2aseg_nnunet.petct.postprocess.rules import Rule
 from h2aseg_nnunet.petct.postprocess.softmax import classes_if_tumor, read_tumor_probability, require_of_mask
@@ -74,20 +74,34 @@ def softmax_file(mask_file: Path) -> Path:
 
 
 def classes_of(
-    file: Path, rule: Rule, content: Mapping[str, Any], declared: Declared, labels: NDArray
+    rule: Rule,
+    labels: NDArray,
+    content: Mapping[str, Any],
+    classes: Mapping[str, tuple[int, ...]],
+    probabilities: Callable[[], NDArray],
 ) -> NDArray | None:
     """Return the class of each voxel, should it be tumor; None where the nearest voxel of the mask decides.
 
     Args:
-        file: The mask.
         rule: The rule.
-        content: Content of the model's dataset.json.
-        declared: The labels that it declares.
         labels: Voxels of the mask.
+        content: Content of the model's dataset.json.
+        classes: Values of the classes or regions that it declares.
+        probabilities: Returns those of all classes or regions, if they are needed.
     """
-    if len(declared.labels.classes) == 1:
-        (values,) = declared.labels.classes.values()
+    if len(classes) == 1:
+        (values,) = classes.values()
         return np.broadcast_to(labels.dtype.type(values[0]), labels.shape)
     if rule.outline.kind != "probability":
         return None
-    return classes_if_tumor(softmax_file(file), content, rule.outline.value)
+    return classes_if_tumor(probabilities(), content, rule.outline.value)
+
+
+def apply_to_image(
+    rule: Rule, mask: SimpleITK.Image, case: Predicted, classes: NDArray | None
+) -> tuple[SimpleITK.Image, Ruled]:
+    """Apply a rule to a mask; see `apply_rule`."""
+    ruled = apply_rule(rule, SimpleITK.GetArrayFromImage(mask), case, classes)
+    image = SimpleITK.GetImageFromArray(ruled.labels)
+    image.CopyInformation(mask)
+    return image, ruled

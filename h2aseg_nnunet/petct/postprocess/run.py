@@ -15,11 +15,10 @@ from h2aseg_nnunet.petct.images.masks import read_mask
 from h2aseg_nnunet.petct.nnunet.dataset_json import NAME, declared_by, find_dataset_json, read_dataset_json
 from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.parallel import in_parallel
-from h2aseg_nnunet.petct.postprocess.apply import apply_rule
-from h2aseg_nnunet.petct.postprocess.reading import classes_of, read_predicted
+from h2aseg_nnunet.petct.postprocess.reading import apply_to_image, classes_of, read_predicted, softmax_file
 from h2aseg_nnunet.petct.postprocess.rules import Rule
 from h2aseg_nnunet.petct.postprocess.rules_file import RulesFile, read_rules, require_model, require_plans
-from h2aseg_nnunet.petct.postprocess.softmax import has_regions
+from h2aseg_nnunet.petct.postprocess.softmax import has_regions, read_probabilities
 
 RECORD = "postprocess.json"
 
@@ -111,10 +110,10 @@ def _postprocess(
     content, declared = read_dataset_json(description), declared_by(description)
     mask = read_mask(case.reference, declared)
     predicted = read_predicted(case, mask, case.reference, rule, has_regions(content), organ_labels)
-    labels = SimpleITK.GetArrayFromImage(mask)
-    ruled = apply_rule(rule, labels, predicted, classes_of(case.reference, rule, content, declared, labels))
-    image = SimpleITK.GetImageFromArray(ruled.labels)
-    image.CopyInformation(mask)
+    labels = SimpleITK.GetArrayViewFromImage(mask)
+    softmax = partial(read_probabilities, softmax_file(case.reference))
+    classes = classes_of(rule, labels, content, declared.labels.classes, softmax)
+    image, ruled = apply_to_image(rule, mask, predicted, classes)
     with replacing(output / case.reference.name) as temporary:
         SimpleITK.WriteImage(image, str(temporary), True)
     return {"removed_lesions": ruled.removed_lesions, "added_ml": ruled.added_ml, "removed_ml": ruled.removed_ml}

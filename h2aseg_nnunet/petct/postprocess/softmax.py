@@ -29,7 +29,7 @@ def read_tumor_probability(file: Path, regions: bool) -> NDArray:
         UserError: If the file is missing, damaged or something else.
     """
     if regions:
-        return read_probabilities(file).max(axis=0)
+        return tumor_of(read_probabilities(file), regions)
     try:
         with zipfile.ZipFile(file) as archive, archive.open(f"{ARRAY}.npy") as stream:
             first = np.lib.format.read_magic(stream) == (1, 0)
@@ -41,7 +41,12 @@ def read_tumor_probability(file: Path, regions: bool) -> NDArray:
                 return 1 - background.astype(np.float32)
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise _unreadable(file, error) from error
-    return 1 - read_probabilities(file)[0]
+    return tumor_of(read_probabilities(file), regions)
+
+
+def tumor_of(probabilities: NDArray, regions: bool) -> NDArray:
+    """Return the probability of anything but background, of regions that of the likeliest."""
+    return probabilities.max(axis=0) if regions else 1 - probabilities[0]
 
 
 def read_probabilities(file: Path) -> NDArray[np.float32]:
@@ -78,15 +83,14 @@ def require_of_mask(probability: NDArray, mask: NDArray[np.bool_], file: Path, m
         )
 
 
-def classes_if_tumor(file: Path, dataset_json: Mapping[str, Any], threshold: float) -> NDArray:
+def classes_if_tumor(probabilities: NDArray, dataset_json: Mapping[str, Any], threshold: float) -> NDArray:
     """Return the class of each voxel, should it be tumor, by the probabilities of all classes or regions.
 
     Args:
-        file: The probabilities.
+        probabilities: Of all classes or regions.
         dataset_json: Content of the model's dataset.json.
         threshold: From which probability on a region is there.
     """
-    probabilities = read_probabilities(file)
     if not has_regions(dataset_json):
         return probabilities[1:].argmax(axis=0).astype(np.uint8) + 1
     classes = np.zeros(probabilities.shape[1:], np.uint8)

@@ -70,6 +70,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="Segment cases in which h2aseg check finds errors of values."
     )
+    parser.add_argument("--rules", metavar="JSON", help="Rule that h2aseg tune fitted to the model: docs/tune.md.")
     parser.add_argument("--low-memory", action="store_true", help="Do one case after the other, in one process.")
     add_overlay(parser)
     add_processes(parser, default=2)
@@ -92,6 +93,7 @@ def run(options: argparse.Namespace) -> None:
     """
     require_dicom()
     from h2aseg_nnunet.petct.cluster.connect import workers_of
+    from h2aseg_nnunet.petct.postprocess.rules_file import read_rules
     from h2aseg_nnunet.petct.segment.finish import NOTE
     from h2aseg_nnunet.petct.segment.run import Settings, segment  # torch takes seconds to import
 
@@ -113,6 +115,7 @@ def run(options: argparse.Namespace) -> None:
         max_suv=options.max_suv,
         processes=1 if options.low_memory else options.processes,
         cases_per_job=options.cases_per_job,
+        rules=read_rules(Path(options.rules)) if options.rules else None,
     )
     queue = _queue(options)
     with workers_of(options, reads=("input", "model"), writes=("output",)):

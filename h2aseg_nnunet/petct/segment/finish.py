@@ -17,9 +17,13 @@ from h2aseg_nnunet.petct.dicom.prepare import Prepared, onto_own_grid
 from h2aseg_nnunet.petct.files import read_own_json, replacing, write_json, writer
 from h2aseg_nnunet.petct.images.grids import Grid, with_grid
 from h2aseg_nnunet.petct.images.orientation import to_patient_axes
-from h2aseg_nnunet.petct.nnunet.exports import Logits, export, tumor_probability
+from h2aseg_nnunet.petct.nnunet.exports import Logits, export, probabilities_of
 from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.plots import figure, save
+from h2aseg_nnunet.petct.postprocess.reading import apply_to_image, classes_of
+from h2aseg_nnunet.petct.postprocess.regions import Predicted as Ruleable
+from h2aseg_nnunet.petct.postprocess.rules import NO_RULE, Rule
+from h2aseg_nnunet.petct.postprocess.softmax import has_regions, tumor_of
 from h2aseg_nnunet.petct.segment.lesion_table import measure_lesions, write_lesions
 
 NOTE = "For research, not for diagnosis."
@@ -39,6 +43,7 @@ class Outputs(NamedTuple):
         algorithm: Name of the model, for DICOM objects.
         classes: Values of the model's classes by name.
         file_ending: Ending of the model's masks.
+        rule: Rule that masks go through.
     """
 
     folder: Path
@@ -49,12 +54,13 @@ class Outputs(NamedTuple):
     algorithm: str
     classes: dict[str, tuple[int, ...]]
     file_ending: str
+    rule: Rule = NO_RULE
 
     def case_folder(self, name: str) -> Path:
         return self.folder / "cases" / name
 
     def network_mask(self, name: str) -> Path:
-        """The mask on the grid of the network's images: nnUNetv2_predict's own output."""
+        """The mask on the grid of the network's images: nnUNetv2_predict's own output, unless there is a rule."""
         return self.folder / "masks" / f"{name}{self.file_ending}"
 
 
@@ -105,8 +111,12 @@ def _finish(predicted: Predicted, outputs: Outputs) -> Outcome:
     mask = SimpleITK.ReadImage(str(predicted.logits.file))
     pet = SimpleITK.ReadImage(str(prepared.images[PET]))
     suv = SimpleITK.GetArrayFromImage(pet)
+    probabilities = probabilities_of(predicted.logits)
+    tumor = tumor_of(probabilities, has_regions(predicted.logits.about[2]))
+    if not outputs.rule.changes_nothing:
+        mask = _ruled(mask, suv, tumor, probabilities, predicted.logits, outputs)
     mask = with_grid(mask, Grid.of(pet))  # the same grid; some readers round its header
-    rows = measure_lesions(mask, suv, tumor_probability(predicted.logits))
+    rows = measure_lesions(mask, suv, tumor)
     folder = outputs.case_folder(name)
     partial = folder.with_name(f".{name}{writer.get() and f'.{writer.get()}'}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -124,6 +134,19 @@ def _finish(predicted: Predicted, outputs: Outputs) -> Outcome:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Outcome(name, None, record)
+
+
+def _ruled(
+    mask: SimpleITK.Image, suv: NDArray, tumor: NDArray, probabilities: NDArray, logits: Logits, outputs: Outputs
+) -> SimpleITK.Image:
+    """Apply the rule, and write the mask of the network anew."""
+    labels = SimpleITK.GetArrayViewFromImage(mask)
+    classes = classes_of(outputs.rule, labels, logits.about[2], outputs.classes, lambda: probabilities)
+    case = Ruleable(labels != 0, mask.GetSpacing()[::-1], suv, tumor)
+    image, _ = apply_to_image(outputs.rule, mask, case, classes)
+    with replacing(logits.file) as temporary:
+        SimpleITK.WriteImage(image, str(temporary), True)
+    return image
 
 
 def _write_masks(prepared: Prepared, mask: SimpleITK.Image, outputs: Outputs, folder: Path) -> None:
@@ -147,6 +170,7 @@ def _record(predicted: Predicted, rows: Sequence[Mapping[str, Any]], outputs: Ou
         "case": prepared.input.name,
         "note": NOTE,
         "model": outputs.algorithm,
+        **({} if outputs.rule.changes_nothing else {"rule": outputs.rule.describe()}),
         "h2aseg_nnunet": __version__,
         "num_lesions": len(rows),
         "tmtv_ml": float(sum(row["volume_ml"] for row in rows)),

@@ -28,6 +28,8 @@ from h2aseg_nnunet.petct.nnunet.models import find_folds, load_predictor
 from h2aseg_nnunet.petct.nnunet.on_workers import Model
 from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.parallel import chosen_engine, in_parallel
+from h2aseg_nnunet.petct.postprocess.rules import NO_RULE
+from h2aseg_nnunet.petct.postprocess.rules_file import RulesFile, require_model
 from h2aseg_nnunet.petct.segment.finish import Outcome, Outputs, Predicted, attempt, finish, finished
 from h2aseg_nnunet.petct.segment.jobs import segment_in_jobs
 from h2aseg_nnunet.petct.segment.on_workers import segment_on_workers
@@ -58,6 +60,7 @@ class Settings(NamedTuple):
         max_suv: SUV drawn black in pictures.
         processes: Number of processes beside the network's; 1 for everything in one, case by case.
         cases_per_job: Number of cases in a job of Slurm.
+        rules: Rule that was fitted to the model by `h2aseg tune`; None for none.
     """
 
     folds: tuple[str, ...] = ()
@@ -77,6 +80,7 @@ class Settings(NamedTuple):
     max_suv: float = 10.0
     processes: int = 2
     cases_per_job: int = 20
+    rules: RulesFile | None = None
 
 
 DEFAULTS = Settings()
@@ -114,6 +118,8 @@ def segment(
             raise UserError(f"-m {model} reads {dataset.num_channels} images; a study gives two, CT and PET.")
         _require_series(inputs.cases, {"--ct-series": settings.ct_series, "--pet-series": settings.pet_series})
         folds = find_folds(model, settings.folds, settings.checkpoint)
+        if settings.rules is not None:
+            _require_rules(settings.rules, model)
         OutputFolder(output, MARK, "an output of h2aseg segment", ("model",)).claim({"model": name_of(model)})
         with exclusively(output / ".lock"):
             if execute is None:  # else jobs may be writing
@@ -141,6 +147,7 @@ def _segment(
         name_of(model),
         dataset.labels.classes,
         dataset.file_ending,
+        settings.rules.rule if settings.rules else NO_RULE,
     )
     states = {case.name: _state(case, model, folds, settings) for case in cases}
     done = {case.name: finished(case.name, outputs, states[case.name]) for case in cases}
@@ -264,6 +271,13 @@ def _predict(predictor: nnUNetPredictor, checked: _Checked, outputs: Outputs, st
     return Predicted(prepared, Logits(logits, properties, about, file), checked.findings, state)
 
 
+def _require_rules(rules: RulesFile, model: Path) -> None:
+    """Rules are the model's own, and ask for nothing but PET and probabilities."""
+    require_model(rules, model)
+    if rules.rule.needs_liver:
+        raise UserError(f"{rules.file} asks for organ maps, which segment has not: use h2aseg postprocess --organs.")
+
+
 def _require_series(cases: Sequence[Input], named: Mapping[str, str | None]) -> None:
     """A series that the user names is one of a study."""
     known = {uid for case in cases if case.study is not None for uid in case.study.series}
@@ -298,8 +312,10 @@ def _state(case: Input, model: Path, folds: Sequence[str], settings: Settings) -
     """Everything a result depends on: another state is done again."""
     checkpoints = [Path(model, f"fold_{fold}", settings.checkpoint) for fold in folds]
     chosen = settings._asdict()
-    for name in ("device", "processes", "report", "cases_per_job"):
+    for name in ("device", "processes", "report", "cases_per_job", "rules"):
         del chosen[name]
+    if settings.rules is not None:
+        chosen["rule"] = settings.rules.rule.as_json()
     state = {
         "files": case.state(),
         "given": [str(value) for value in case.given],

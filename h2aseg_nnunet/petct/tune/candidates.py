@@ -26,7 +26,9 @@ Families = dict[str, list[Rule]]
 
 
 def make_families(with_liver: bool = False) -> Families:
-    """Return the rules of each family by its name; the first rule of each changes nothing, and gentle ones come early.
+    """Return the rules of each family by its name, simple families first.
+
+    The first rule of each changes nothing, and gentle ones come early.
 
     Args:
         with_liver: Whether PERCIST's threshold of the liver is known.
@@ -35,14 +37,14 @@ def make_families(with_liver: bool = False) -> Families:
     snaps = _snaps(with_liver)
     single = {name: [(Condition(name, value),) for value in values] for name, values in VALUES.items()}
     every = [conditions for of_one in single.values() for conditions in of_one]
-    families: Families = {"probability": [Rule(outline) for outline in probabilities]}
-    families |= {NAMES[name]: [Rule(conditions=each) for each in of_one] for name, of_one in single.items()}
+    families: Families = {NAMES[name]: [Rule(conditions=each) for each in of_one] for name, of_one in single.items()}
+    families["patient's total"] = [Rule(least_total_ml=total) for total in TOTALS_ML]
+    families["probability"] = [Rule(outline) for outline in probabilities]
+    families["snap"] = [Rule(outline) for outline in snaps]
     for first, second in combinations(single, 2):
         pairs = [a + b for a, b in product(single[first], single[second])]
         families[f"{NAMES[first]} or {NAMES[second]}"] = [Rule(conditions=each, needs_all=False) for each in pairs]
         families[f"{NAMES[first]} and {NAMES[second]}"] = [Rule(conditions=each) for each in pairs]
-    families["patient's total"] = [Rule(least_total_ml=total) for total in TOTALS_ML]
-    families["snap"] = [Rule(outline) for outline in snaps]
     families["probability, then lesions"] = [Rule(*each) for each in product(probabilities, every)]
     families["snap, then lesions"] = [Rule(*each) for each in product(snaps, every)]
     families["lesions, then patient's total"] = [

@@ -65,28 +65,48 @@ class LeftOut(NamedTuple):
 
 
 def best_of(columns: Sequence[int]) -> Fit:
-    """Return the fit of one family: its rule of the largest mean gain, the earliest of equal ones."""
+    """Return the fit of one family: its rule of the largest worth, the earliest of equal ones."""
 
     def fit(gains: NDArray, seed: int) -> int:
-        return int(_best(gains.mean(axis=0)[None], np.asarray(columns))[0])
+        return int(_best(worth_of(gains)[None], np.asarray(columns))[0])
 
     return fit
 
 
+def worth_of(gains: NDArray) -> NDArray:
+    """Return the mean gain of each rule over patients, minus the standard error of this mean.
+
+    What gains a little in many patients is worth more than what gains much in some and harms others, which the next
+    patients would bear out least. One patient alone never makes a rule worth anything.
+    """
+    return gains.mean(axis=0) - _standard_error(gains)
+
+
+def _standard_error(gains: NDArray) -> NDArray:
+    return gains.std(axis=0, ddof=1) / np.sqrt(len(gains))
+
+
 def best_family(gains: NDArray, families: Columns, seed: int) -> str | None:
-    """Return the family of the largest gain on left-out patients; None if none gains anything."""
-    folds = np.array(list(_folds(len(gains), seed)), float)
-    held_out = folds @ gains  # sums of each fold's patients, (folds, rules)
-    others = (gains.sum(axis=0) - held_out) / (len(gains) - folds.sum(axis=1, keepdims=True))
-    every_fold = np.arange(len(folds))
-    left_out = [held_out[every_fold, _best(others, np.asarray(columns))].sum() for columns in families.values()]
-    best = int(np.argmax(left_out))
-    return list(families)[best] if left_out[best] > EPSILON else None
+    """Return the first family that is about as good as the best one on left-out patients; None if none gains anything.
+
+    About as good is a worth that lacks at most the standard error of the best family's gain: of families that cannot be
+    told apart the simplest is taken, which is the first.
+    """
+    folds = list(_folds(len(gains), seed))
+    worths = np.array([worth_of(gains[~held_out]) for held_out in folds])
+    left_out = np.zeros((len(gains), len(families)))
+    for number, columns in enumerate(families.values()):
+        for held_out, column in zip(folds, _best(worths, np.asarray(columns)), strict=True):
+            left_out[held_out, number] = gains[held_out, column]
+    worth = worth_of(left_out)
+    best = int(np.argmax(worth))
+    enough = max(EPSILON, worth[best] - _standard_error(left_out)[best])
+    return list(families)[int(np.argmax(worth >= enough))] if worth[best] >= EPSILON else None
 
 
-def _best(means: NDArray, columns: NDArray) -> NDArray:
-    """The column of the largest mean in each row, of equal ones the earliest in the family."""
-    of_family = means[:, columns]
+def _best(worths: NDArray, columns: NDArray) -> NDArray:
+    """The column of the largest worth in each row, of equal ones the earliest in the family."""
+    of_family = worths[:, columns]
     return columns[np.argmax(of_family >= of_family.max(axis=1, keepdims=True) - EPSILON, axis=1)]
 
 

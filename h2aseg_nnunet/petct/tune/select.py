@@ -83,7 +83,10 @@ def select(values: Values, families: Families, even_if_uncertain: bool = False, 
     chosen = _judge("choice among all", values, gains, choose_among(columns), seed)
     of_families = [_judge(name, values, gains, best_of(of_one), seed) for name, of_one in columns.items()]
     family = best_family(gains, columns, seed)
-    rule = chosen.rule if chosen.is_certain or even_if_uncertain else NO_RULE
+    rule = chosen.rule if chosen.is_certain else NO_RULE
+    if even_if_uncertain and rule == NO_RULE:
+        in_order = [chosen, *sorted(of_families, key=lambda judged: -judged.gain.mean)]
+        rule = next((judged.rule for judged in in_order if judged.rule != NO_RULE), NO_RULE)
     path = _path(values, columns[family]) if family else []
     return Selection(rule, chosen, family, of_families, path)
 

@@ -137,9 +137,7 @@ def test_predictions_of_other_plans_are_refused(predictions, write_rules, tmp_pa
 
     assert "-m compares them" in postprocess_folder(predictions, tmp_path / "out", rules).remarks[0]
     (predictions / "plans.json").write_text(json.dumps({"plans_name": "Q"}))
-    with pytest.raises(
-        UserError, match=r"fitted to Dataset001_X/nnUNetTrainer__P__3d_fullres, but .* another model"
-    ):
+    with pytest.raises(UserError, match=r"fitted to Dataset001_X/nnUNetTrainer__P__3d_fullres, but .* another model"):
         postprocess_folder(predictions, tmp_path / "out", rules)
 
 

@@ -44,13 +44,13 @@ def test_arrays_in_columns_are_read_as_well(tmp_path):
 def test_the_class_of_a_voxel_should_it_be_tumor_is_the_likeliest_but_background(tmp_path):
     file = save(tmp_path, [[0.8, 0.8], [0.15, 0.05], [0.05, 0.15]])
 
-    assert classes_if_tumor(file, CLASSES, 0.1).ravel().tolist() == [1, 2]
+    assert classes_if_tumor(read_probabilities(file), CLASSES, 0.1).ravel().tolist() == [1, 2]
 
 
 def test_regions_are_laid_over_each_other_in_their_order(tmp_path):
     file = save(tmp_path, [[0.6, 0.6, 0.2], [0.1, 0.5, 0.2]])
 
-    assert classes_if_tumor(file, REGIONS, 0.4).ravel().tolist() == [1, 2, 0]
+    assert classes_if_tumor(read_probabilities(file), REGIONS, 0.4).ravel().tolist() == [1, 2, 0]
     assert has_regions(REGIONS) and not has_regions(CLASSES)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from h2aseg_nnunet.petct.tune import crossvalidation
-from h2aseg_nnunet.petct.tune.crossvalidation import best_family, best_of, choose_among, judge
+from h2aseg_nnunet.petct.tune.crossvalidation import best_family, best_of, choose_among, judge, worth_of
 
 FAMILIES = {"a": [0, 1, 2], "b": [0, 3]}
 
@@ -12,7 +12,7 @@ def gains_of(*columns):
     return np.array([np.zeros(10), *(np.broadcast_to(column, 10) for column in columns)], float).T
 
 
-def test_the_rule_of_the_largest_mean_gain_is_fitted():
+def test_the_rule_of_the_largest_gain_is_fitted():
     assert best_of([0, 1, 2])(gains_of(0.1, 0.2, 0.0), 0) == 2
 
 
@@ -37,14 +37,37 @@ def test_a_model_without_anything_to_gain_has_no_family():
     assert judge(worse, choose_among(FAMILIES)).gain.mean == 0
 
 
+def test_a_rule_is_worth_its_mean_gain_minus_the_standard_error():
+    """Gains of 1 and 3: mean 2, deviation sqrt(2), standard error 1."""
+    assert worth_of(np.array([[1.0, 0.0], [3.0, 0.0]])).tolist() == pytest.approx([1.0, 0.0])
+
+
+def test_a_little_for_all_is_worth_more_than_much_for_some():
+    much_for_some = np.array([1.0, 1.0, *[-0.1] * 8])  # a mean of 0.12, more than 0.1
+
+    assert best_of([0, 1, 2])(gains_of(much_for_some, 0.1, 0.0), 0) == 2
+
+
+def test_one_patient_alone_makes_no_rule():
+    assert best_of([0, 1])(gains_of(np.array([100.0, *[0.0] * 9]), 0.0, 0.0), 0) == 0
+
+
+def test_of_families_that_cannot_be_told_apart_the_first_is_taken():
+    """Family b gains 0.01 more in the mean, a tenth of its standard error."""
+    spread = np.tile([0.0, 0.6], 5)
+
+    assert best_family(gains_of(spread, 0.0, spread + 0.01), FAMILIES, 0) == "a"
+    assert best_family(gains_of(spread, 0.0, spread + 0.5), FAMILIES, 0) == "b"
+
+
 def test_a_patient_never_decides_on_the_rule_it_is_judged_by():
-    """Rule 1 helps the first patient by 9 and harms all others by 1/2: with it, rule 1 is best, without it, none."""
-    gains = gains_of(np.array([9.0, *[-0.5] * 9]), 0.0, 0.0)
+    """Rule 1 helps two patients by 9 and harms the others by 1/2: without either of the two it is worth nothing."""
+    gains = gains_of(np.array([9.0, 9.0, *[-0.5] * 8]), 0.0, 0.0)
 
     left_out = judge(gains, best_of([0, 1]))
 
     assert best_of([0, 1])(gains, 0) == 1
-    assert (left_out.picks[:, 0] == 0).all()
+    assert (left_out.picks[:, :2] == 0).all()
     assert left_out.gain.mean < 0
 
 

@@ -118,7 +118,7 @@ def test_probabilities_of_another_mask_are_refused(model):
 
 
 def test_an_unknown_family_is_refused(model):
-    with pytest.raises(UserError, match="--families size: expected are some of probability, volume"):
+    with pytest.raises(UserError, match="--families size: expected are some of volume, SUVmax"):
         tune(model, Settings(families=("size",)))
 
 
