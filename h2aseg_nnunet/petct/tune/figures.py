@@ -1,12 +1,13 @@
 """Pictures of a fit: the gain of each family, and what the rule trades along its family."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from h2aseg_nnunet.petct import plots
-from h2aseg_nnunet.petct.postprocess.rules import NO_RULE
+from h2aseg_nnunet.petct.postprocess.rules import NO_RULE, Rule
 from h2aseg_nnunet.petct.tune.run import Tuned
 from h2aseg_nnunet.petct.tune.select import Judged
 
@@ -48,7 +49,11 @@ def _draw_path(axes: Axes, tuned: Tuned) -> None:
     axes.set_xlabel("false-negative volume, mean (ml)", fontsize="small")
     axes.set_ylabel("false-positive volume, mean (ml)", fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(f"family: {selection.family or 'none gains anything'}", fontsize="small")
+    if selection.family is None:
+        axes.set_title("no family gains anything", fontsize="small")
+    if _has_one_number([rule for rule, _, _ in selection.path]):
+        _, false, missed = zip(*selection.path, strict=True)
+        axes.plot(missed, false, color=plots.GRAY, linewidth=0.8)
     for rule, false_ml, missed_ml in selection.path:
         axes.scatter(missed_ml, false_ml, s=14, color=plots.GRAY)
         if rule == NO_RULE:
@@ -57,4 +62,11 @@ def _draw_path(axes: Axes, tuned: Tuned) -> None:
             label = f"fitted to all: {rule.describe()}"
             axes.scatter(missed_ml, false_ml, s=60, color=plots.BLUE, label=label, zorder=3)
     if selection.path:
-        axes.legend(fontsize="x-small", frameon=False)
+        axes.legend(fontsize="x-small", frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+
+
+def _has_one_number(rules: Sequence[Rule]) -> bool:
+    """Whether the rules of a family differ in one number, from gentle to harsh, so that they lie along a line."""
+    kinds = {(rule.outline.kind, rule.outline.reach_mm, len(rule.conditions)) for rule in rules if rule != NO_RULE}
+    numbers = [(r.outline.kind != "own") + len(r.conditions) + (r.least_total_ml > 0) for r in rules]
+    return len(kinds) == 1 and max(numbers) == 1
