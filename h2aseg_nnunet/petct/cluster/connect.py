@@ -17,7 +17,7 @@ from h2aseg_nnunet.petct.parallel import working_on
 if TYPE_CHECKING:
     from distributed import Client
 
-SECONDS_TO_CONNECT = 10
+SECONDS_TO_CONNECT = 30
 
 
 @contextlib.contextmanager
@@ -101,10 +101,14 @@ def _require_able_workers(client: "Client", paths: list[str]) -> None:
     versions = client.run(version, "h2aseg_nnunet", on_error="return")
     if not versions:
         print("The scheduler has no worker yet: the first case waits for one.")
-    for worker, found in sorted(versions.items()):
+    try:
+        of_scheduler: Any = client.run_on_scheduler(version, "h2aseg_nnunet")
+    except ImportError as error:  # PackageNotFoundError is one
+        of_scheduler = error
+    for who, found in [("scheduler", of_scheduler), *((f"worker {name}", versions[name]) for name in sorted(versions))]:
         if found != __version__:
-            there = f"version {found}" if isinstance(found, str) else "none"
-            raise UserError(f"The worker {worker} has {there} of h2aseg_nnunet {__version__}: install the same there.")
+            there = f"version {found}" if isinstance(found, str) else "no installation"
+            raise UserError(f"The {who} has {there} of h2aseg_nnunet, not {__version__}: install the same there.")
     if any(threads > 1 for threads in client.nthreads().values()):
         print("Workers have several threads, of which one works: start more workers, each with --nthreads 1.")
     from h2aseg_nnunet.petct.cluster.attempts import unseen

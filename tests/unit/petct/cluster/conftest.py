@@ -2,6 +2,7 @@
 
 import argparse
 
+import dask
 import pytest
 from distributed import Scheduler, SpecCluster, Worker
 
@@ -17,7 +18,8 @@ def address():
         for name, resources in (("with_gpu", {"GPU": 1}), ("without_gpu", {}))
     }
     scheduler = {"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1"}}
-    with SpecCluster(workers, scheduler, silence_logs=True) as cluster:
+    patience = {f"distributed.comm.timeouts.{what}": "120s" for what in ("connect", "tcp")}  # of a busy machine
+    with dask.config.set(patience), SpecCluster(workers, scheduler, silence_logs=True) as cluster:
         yield cluster.scheduler_address
 
 

@@ -1,5 +1,6 @@
 import argparse
 import json
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
@@ -83,13 +84,26 @@ def test_no_scheduler(scheduler, message, monkeypatch):
         pass
 
 
-def test_another_version_on_a_worker_is_refused(address, monkeypatch):
+def test_another_version_is_refused(address, monkeypatch):
     monkeypatch.setattr(connect, "__version__", "99.0")
     with (
-        pytest.raises(UserError, match=r"has version .* of h2aseg_nnunet 99.0: install the same"),
+        pytest.raises(UserError, match=r"scheduler has version .* of h2aseg_nnunet, not 99\.0: install the same"),
         workers_of(options(address)),
     ):
         pass
+
+
+def test_a_scheduler_without_the_package_is_refused(address, monkeypatch):
+    monkeypatch.setattr(connect, "version", missing)
+    with (
+        pytest.raises(UserError, match=r"The scheduler has no installation of h2aseg_nnunet"),
+        workers_of(options(address)),
+    ):
+        pass
+
+
+def missing(package):
+    raise PackageNotFoundError(package)
 
 
 def test_a_missing_extra_is_named(monkeypatch):
