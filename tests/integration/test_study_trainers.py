@@ -12,7 +12,7 @@ from h2aseg_nnunet.trainer.supervision import dice_of
 from tests.locations import REPOSITORY
 
 NAMES = (
-    *("SGD", "3en4", "linearDS", "stageDS", "sampleDice", "smoothDice"),
+    *("SGD", "3en4", "linearDS", "stageDS", "sampleDice", "smoothDice", "emptyPatches"),
     *("globalOnly", "LeakyReLU", "zeroTAMW", "qkNorm"),
     *("1epoch", "5epochs", "10epochs", "20epochs", "50epochs", "500epochs"),
 )
