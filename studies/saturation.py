@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from h2aseg_nnunet.network.attention import CrossModalAttention, GlobalAttention
 from h2aseg_nnunet.network.mcsa import BetweenWindows, WithinWindows
-from h2aseg_nnunet.network.tamw import ChannelGains
+from h2aseg_nnunet.network.tamw import ChannelGains, GatedTAMW
 
 
 class Focus(NamedTuple):
@@ -136,13 +136,14 @@ def _spread(x: Tensor) -> float:
 
 @torch.no_grad()
 def measure_gain_spread(network: nn.Module, images: Iterable[Tensor]) -> dict[str, Gains]:
-    """Gains of tumor and background of every TAMW by the name of their module."""
+    """Gains of every TAMW by the name of their module: of tumor and background, or of tumor alone if it is gated."""
     found: dict[str, list[Tensor]] = {}
 
-    def measure(name: str, module: ChannelGains, tokens: dict, output: Tensor) -> None:
-        found.setdefault(name, []).append(output)
+    def measure(name: str, module: nn.Module, features: dict, output: Tensor) -> None:
+        gains = module.gains(**features)[0] if isinstance(module, GatedTAMW) else output
+        found.setdefault(name, []).append(gains)
 
-    with _watched(network, ChannelGains, measure):
+    with _watched(network, (ChannelGains, GatedTAMW), measure):
         for image in images:
             network(image)
     gains = {name: torch.cat(each) for name, each in found.items()}  # (patches, channels)

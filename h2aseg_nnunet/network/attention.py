@@ -34,6 +34,8 @@ class CrossModalAttention(nn.Module):
         channels: Features c of each stream; values have as many.
         reduction: Queries and keys have c / reduction channels (r in the paper).
         dropout: Dropout on the attention weights and on the output.
+        layer_scale: First value of what each channel of the output is multiplied with, which is learned (LayerScale,
+            Touvron et al., arXiv:2103.17239); None for no such factor. Published: none.
 
     Shape:
         target, source and output: (b, n, t, c), n windows of t tokens; every window is on its own.
@@ -46,7 +48,7 @@ class CrossModalAttention(nn.Module):
         Lu et al., H2ASeg, arXiv:2403.18339.
     """
 
-    def __init__(self, channels: int, reduction: int = 1, dropout: float = 0.0):
+    def __init__(self, channels: int, reduction: int = 1, dropout: float = 0.0, layer_scale: float | None = None):
         super().__init__()
         if channels < reduction:
             raise ValueError(f"channels={channels} must be at least reduction={reduction}: widen features_per_stage.")
@@ -56,6 +58,7 @@ class CrossModalAttention(nn.Module):
         self.from_target = nn.Linear(channels, sum(self.target_parts), bias=False)
         self.from_source = nn.Linear(channels, sum(self.source_parts), bias=False)
         self.out = nn.Linear(channels, channels, bias=False)
+        self.layer_scale = None if layer_scale is None else nn.Parameter(torch.full((channels,), layer_scale))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, target: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -63,7 +66,13 @@ class CrossModalAttention(nn.Module):
         dropout = self.dropout.p if self.training else 0.0
         own = attend(tokens.query_target, tokens.key_target, tokens.value_target, mask, dropout)
         other = attend(tokens.query_source, tokens.key_source, tokens.value_source, mask, dropout)
-        return self.dropout(self.out((own + other) / 2))
+        update = self.out((own + other) / 2)
+        return self.dropout(update if self.layer_scale is None else update * self.layer_scale)
+
+    def output_weight(self) -> Tensor:
+        """(c, c): the output projection, its rows times the layer scale."""
+        weight = self.out.weight
+        return weight if self.layer_scale is None else weight * self.layer_scale.unsqueeze(-1)
 
     def project(self, target: Tensor, source: Tensor) -> Projections:
         """Queries, keys and values of tokens (b, n, t, c)."""
@@ -94,19 +103,26 @@ class BidirectionalAttention(nn.Module):
     suppresses the local features. A layer norm of what is read prevents it (Xiong et al., arXiv:2002.04745).
 
     Args:
-        channels, reduction, dropout: See CrossModalAttention.
+        channels, reduction, dropout, layer_scale: See CrossModalAttention.
         token_norm: Whether the tokens of each stream pass a layer norm of their own first.
 
     Shape:
         ct, pet and both outputs: (b, n, t, c). mask as in CrossModalAttention, the same for both streams.
     """
 
-    def __init__(self, channels: int, reduction: int = 1, dropout: float = 0.0, token_norm: bool = False):
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 1,
+        dropout: float = 0.0,
+        token_norm: bool = False,
+        layer_scale: float | None = None,
+    ):
         super().__init__()
         self.ct_norm = nn.LayerNorm(channels) if token_norm else nn.Identity()
         self.pet_norm = nn.LayerNorm(channels) if token_norm else nn.Identity()
-        self.ct_reads_pet = CrossModalAttention(channels, reduction, dropout)
-        self.pet_reads_ct = CrossModalAttention(channels, reduction, dropout)
+        self.ct_reads_pet = CrossModalAttention(channels, reduction, dropout, layer_scale)
+        self.pet_reads_ct = CrossModalAttention(channels, reduction, dropout, layer_scale)
 
     def forward(self, ct: Tensor, pet: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if kernels.use_fused(self, ct):

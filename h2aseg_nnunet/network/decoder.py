@@ -11,7 +11,7 @@ from h2aseg_nnunet.network.blocks import ResidualBlock, make_conv
 from h2aseg_nnunet.network.encoder import Encoder
 from h2aseg_nnunet.network.norm import instance_norm
 from h2aseg_nnunet.network.resize import resize
-from h2aseg_nnunet.network.tamw import TAMW
+from h2aseg_nnunet.network.tamw import TAMW, GatedTAMW
 
 
 class SegLayer(nn.Module):
@@ -63,12 +63,12 @@ class DecoderStage(nn.Module):
         regions: Whether the logits stand for regions. Output: (b, 2 c_l, *).
     """
 
-    tamw: TAMW | None
+    tamw: TAMW | GatedTAMW | None
 
-    def __init__(self, encoder: Encoder, stage: int, dropout: float, tamw: bool = True):
+    def __init__(self, encoder: Encoder, stage: int, dropout: float, tamw: type[TAMW | GatedTAMW] | None = TAMW):
         super().__init__()
         skip_channels, decoder_channels = encoder.output_channels[stage], 2 * encoder.output_channels[stage + 1]
-        self.tamw = TAMW(skip_channels, decoder_channels) if tamw else None
+        self.tamw = None if tamw is None else tamw(skip_channels, decoder_channels)
         self.block = ResidualBlock(
             encoder.conv_op,
             2 * skip_channels + decoder_channels,
@@ -81,10 +81,14 @@ class DecoderStage(nn.Module):
     def forward(self, ct: Tensor, pet: Tensor, decoder: Tensor, logits: Tensor, regions: bool) -> Tensor:
         if self.tamw is None:
             return self.block(torch.cat([ct, pet, resize(decoder, ct.shape[2:])], dim=1))
-        tumor = tumor_probability(logits, ct.shape[2:], regions)
+        features = {"ct": ct, "pet": pet, "decoder": decoder}
+        if isinstance(self.tamw, GatedTAMW):
+            logits = logits.detach()
+            features["coarse_tumor"] = tumor_probability(logits, decoder.shape[2:], regions)
+        features["tumor"] = tumor_probability(logits, ct.shape[2:], regions)
         if kernels.use_fused(self, ct):
-            return kernels.decoder_stage(self, ct=ct, pet=pet, decoder=decoder, tumor=tumor)
-        return self.block(self.tamw(ct=ct, pet=pet, decoder=decoder, tumor=tumor))
+            return kernels.decoder_stage(self, **features)
+        return self.block(self.tamw(**features))
 
 
 class Decoder(nn.Module):
@@ -100,7 +104,7 @@ class Decoder(nn.Module):
         deep_supervision: Return the logits of all stages instead of full resolution only. May be switched any time.
         dropout: Channel dropout in the residual blocks.
         regions: Whether logits stand for regions instead of classes; see SegLayers.
-        tamw: Whether TAMW weighs the features at each stage; without it they are concatenated as they are.
+        tamw: TAMW or GatedTAMW, which weighs the features at each stage; with None they are concatenated as they are.
 
     Shape:
         features: one (ct, pet) pair per stage, full resolution first, each (b, c_l, *).
@@ -115,11 +119,11 @@ class Decoder(nn.Module):
         deep_supervision: bool,
         dropout: float = 0.0,
         regions: bool = False,
-        tamw: bool = True,
+        tamw: type[TAMW | GatedTAMW] | None = TAMW,
     ):
         super().__init__()
         self.deep_supervision = deep_supervision
-        self.has_tamw = tamw
+        self.has_tamw = tamw is not None
         from_deepest_but_one = range(len(encoder.output_channels) - 2, -1, -1)
         self.stages = nn.ModuleList(DecoderStage(encoder, stage, dropout, tamw) for stage in from_deepest_but_one)
         self.seg_layers = SegLayers(encoder, num_classes, regions)

@@ -45,6 +45,7 @@ class Encoder(nn.Module):
         conv_op, kernel_sizes, strides, conv_bias: The arguments of H2ASeg, one entry per stage and axis.
         attention: Where and how the streams interact.
         token_norm: Whether attention normalizes what it reads; see BidirectionalAttention.
+        residual_mcsa: Whether MCSA has its residual form; see MCSA.
         dropout: Channel dropout in the residual blocks.
         attention_dropout: Dropout in attention.
 
@@ -63,6 +64,7 @@ class Encoder(nn.Module):
         conv_bias: bool,
         attention: AttentionLayout,
         token_norm: bool = False,
+        residual_mcsa: bool = False,
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
     ):
@@ -84,7 +86,7 @@ class Encoder(nn.Module):
             options = {"dropout": attention_dropout, "token_norm": token_norm}
             if attention.interactions[stage] == "mcsa":
                 window, merge = attention.window_size, attention.merge_sizes[stage]
-                return MCSA(conv_op, channels, window_size=window, merge_size=merge, **options)
+                return MCSA(conv_op, channels, window, merge, residual=residual_mcsa, **options)
             if attention.interactions[stage] == "global":
                 return GlobalAttention(channels, **options)
             return None

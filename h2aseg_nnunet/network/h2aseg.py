@@ -18,6 +18,7 @@ from h2aseg_nnunet.network.layout import (
     lay_out_attention,
     per_stage_and_axis,
 )
+from h2aseg_nnunet.network.tamw import TAMW, GatedTAMW
 
 
 class H2ASeg(nn.Module):
@@ -58,7 +59,9 @@ class H2ASeg(nn.Module):
         suv_scale: SUV at which compression begins.
         regions: Whether logits stand for nnU-Net's regions instead of classes. Loading weights sets it too: SegLayers.
         tamw: Whether TAMW weighs features; without it the decoder concatenates them as they are (an ablation).
+        gated_tamw: Whether TAMW has the form of `GatedTAMW`. Published: no.
         attention_token_norm: Whether attention normalizes what it reads; see `BidirectionalAttention`. Published: no.
+        residual_mcsa: Whether MCSA adds to the encoder's residual path; see `MCSA`. Published: no, it lies on it.
         encoder_dropout, decoder_dropout, attention_dropout: 0 as in nnU-Net; the published network has 0.5 in all.
         stock_options: Other keys of the stock U-Nets' plans; see `check_stock_options` (layout.py).
 
@@ -95,7 +98,9 @@ class H2ASeg(nn.Module):
         suv_scale: float = SUV_SCALE,
         regions: bool = False,
         tamw: bool = True,
+        gated_tamw: bool = False,
         attention_token_norm: bool = False,
+        residual_mcsa: bool = False,
         encoder_dropout: float = 0.0,
         decoder_dropout: float = 0.0,
         attention_dropout: float = 0.0,
@@ -120,6 +125,7 @@ class H2ASeg(nn.Module):
             conv_bias=conv_bias,
             attention=lay_out_attention(strides, patch_size, interactions, window_size),
             token_norm=attention_token_norm,
+            residual_mcsa=residual_mcsa,
             dropout=encoder_dropout,
             attention_dropout=attention_dropout,
         )
@@ -129,7 +135,7 @@ class H2ASeg(nn.Module):
             deep_supervision=deep_supervision,
             dropout=decoder_dropout,
             regions=regions,
-            tamw=tamw,
+            tamw=(GatedTAMW if gated_tamw else TAMW) if tamw else None,
         )
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:

@@ -16,6 +16,9 @@ MAX_GLOBAL_POSITIONS = 4096
 PLAN_KEYS = ("n_stages", "features_per_stage", "conv_op", "kernel_sizes", "strides", "conv_bias")
 """What H2ASeg takes over from the plan of nnU-Net's own networks."""
 
+DEFAULT_FORM = {"attention_token_norm": True, "residual_mcsa": True, "gated_tamw": True}
+"""Departures from the release that plans made for a U-Net get: see BidirectionalAttention, MCSA and GatedTAMW."""
+
 MIN_FEATURES = 4
 """Attention and TAMW work with a quarter of the features."""
 
@@ -60,7 +63,7 @@ def arguments_from_unet(unet_arguments: Mapping[str, Any], network_class: str, f
         )
     features = [max(MIN_FEATURES, f // features_divisor) for f in unet_arguments["features_per_stage"]]
     taken_over = {key: unet_arguments[key] for key in (*PLAN_KEYS, *_CHECKED) if key in unet_arguments}
-    return taken_over | {"features_per_stage": features, "attention_token_norm": True}
+    return taken_over | {"features_per_stage": features} | DEFAULT_FORM
 
 
 def stage_sizes(patch_size: Sequence[int], strides: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:

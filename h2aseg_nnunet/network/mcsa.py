@@ -20,6 +20,9 @@ from h2aseg_nnunet.network.windows import (
 REDUCTION = 4
 """r in the paper: queries and keys inside MCSA have a quarter of the channels."""
 
+LAYER_SCALE = 0.1
+"""Where the scales of the residual form start."""
+
 
 class MCSA(nn.Module):
     """Modality-Cooperative Spatial Attention.
@@ -30,6 +33,11 @@ class MCSA(nn.Module):
       windows zeros add nothing to the merging convolution, whose every output covers at least one real position.
       Positions beyond the map are cropped afterwards, so padding never reaches a real position.
 
+    The release puts norm and PReLU on the path of the encoder's residual blocks, after each attention: a stage with
+    MCSA cannot pass its input on. The residual form leaves them out and adds what attention read,
+    ct + s1 between(ct, pet) and then ct + s2 within(ct, pet), with a learned scale s per channel that starts small: at
+    first the encoder is the one without attention.
+
     Args:
         conv_op: Convolution class, which sets the dimension.
         channels: Features c of each stream.
@@ -37,6 +45,7 @@ class MCSA(nn.Module):
         merge_size: Extents merged into one token between windows; the release takes the smallest window extent (m).
         dropout: Dropout in both attentions.
         token_norm: Whether attention between windows normalizes what it reads; see BidirectionalAttention.
+        residual: Whether the form is the residual one, in which attention within windows follows token_norm, too.
 
     Shape:
         ct, pet and both outputs: (b, c, *).
@@ -53,17 +62,26 @@ class MCSA(nn.Module):
         merge_size: Sequence[int],
         dropout: float = 0.0,
         token_norm: bool = False,
+        residual: bool = False,
     ):
         super().__init__()
-        self.between_windows = BetweenWindows(conv_op, channels, merge_size, dropout, token_norm)
-        self.ct_activation1 = NormPReLU()
-        self.pet_activation1 = NormPReLU()
-        self.within_windows = WithinWindows(channels, window_size, dropout)
-        self.ct_activation2 = NormPReLU()
-        self.pet_activation2 = NormPReLU()
+        self.residual = residual
+        layer_scale = LAYER_SCALE if residual else None
+        self.between_windows = BetweenWindows(conv_op, channels, merge_size, dropout, token_norm, layer_scale)
+        if not residual:
+            self.ct_activation1 = NormPReLU()
+            self.pet_activation1 = NormPReLU()
+        self.within_windows = WithinWindows(channels, window_size, dropout, token_norm and residual, layer_scale)
+        if not residual:
+            self.ct_activation2 = NormPReLU()
+            self.pet_activation2 = NormPReLU()
 
     def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
         ct_update, pet_update = self.between_windows(ct=ct, pet=pet)
+        if self.residual:
+            ct, pet = ct + ct_update, pet + pet_update
+            ct_update, pet_update = self.within_windows(ct=ct, pet=pet)
+            return ct + ct_update, pet + pet_update
         ct, pet = self._activate(self.ct_activation1, self.pet_activation1, ct=ct + ct_update, pet=pet + pet_update)
         ct_update, pet_update = self.within_windows(ct=ct, pet=pet)
         return self._activate(self.ct_activation2, self.pet_activation2, ct=ct + ct_update, pet=pet + pet_update)
@@ -80,12 +98,20 @@ class MCSA(nn.Module):
 class BetweenWindows(nn.Module):
     """Merge blocks of positions into tokens, let all tokens of both streams interact, interpolate back."""
 
-    def __init__(self, conv_op: ConvOp, channels: int, merge_size: Sequence[int], dropout: float, token_norm: bool):
+    def __init__(
+        self,
+        conv_op: ConvOp,
+        channels: int,
+        merge_size: Sequence[int],
+        dropout: float,
+        token_norm: bool,
+        layer_scale: float | None = None,
+    ):
         super().__init__()
         self.merge_size = tuple(merge_size)
         self.merge_ct = conv_op(channels, channels, self.merge_size, self.merge_size)
         self.merge_pet = conv_op(channels, channels, self.merge_size, self.merge_size)
-        self.attention = BidirectionalAttention(channels, REDUCTION, dropout, token_norm)
+        self.attention = BidirectionalAttention(channels, REDUCTION, dropout, token_norm, layer_scale)
 
     def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
         size = ct.shape[2:]
@@ -103,13 +129,20 @@ class BetweenWindows(nn.Module):
 class WithinWindows(nn.Module):
     """Bidirectional attention inside every non-overlapping window.
 
-    Tokens need no norm of their own here: attention reads maps that have just been normalized.
+    In the published form tokens need no norm of their own here: attention reads maps that have just been normalized.
     """
 
-    def __init__(self, channels: int, window_size: Sequence[int], dropout: float):
+    def __init__(
+        self,
+        channels: int,
+        window_size: Sequence[int],
+        dropout: float,
+        token_norm: bool = False,
+        layer_scale: float | None = None,
+    ):
         super().__init__()
         self.window_size = tuple(window_size)
-        self.attention = BidirectionalAttention(channels, REDUCTION, dropout)
+        self.attention = BidirectionalAttention(channels, REDUCTION, dropout, token_norm, layer_scale)
 
     def forward(self, ct: Tensor, pet: Tensor) -> tuple[Tensor, Tensor]:
         size = ct.shape[2:]

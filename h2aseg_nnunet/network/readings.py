@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.network.h2aseg import H2ASeg
-from h2aseg_nnunet.network.tamw import TAMW
+from h2aseg_nnunet.network.tamw import TAMW, GatedTAMW
 
 MODALITIES = {"CT": CT, "PET": PET}
 DECODER = 2
@@ -120,7 +120,7 @@ def reading_decoder(network: nn.Module) -> Iterator[DecoderReadings]:
     readings = DecoderReadings({}, {})
     with ExitStack() as hooks:
         for stage, module in _from_deepest(decoder.stages):
-            if isinstance(module.tamw, TAMW):
+            if isinstance(module.tamw, TAMW | GatedTAMW):
                 hooks.enter_context(module.tamw.register_forward_hook(_keep_tamw(readings, stage), with_kwargs=True))
         for stage, module in _from_deepest(decoder.seg_layers):
             hooks.enter_context(module.register_forward_hook(_keep_logits(readings, stage)))
@@ -146,7 +146,7 @@ def _from_deepest(modules: Any) -> Iterator[tuple[int, nn.Module]]:
 
 
 def _keep_tamw(readings: DecoderReadings, stage: int) -> Callable[..., None]:
-    def hook(tamw: TAMW, args: tuple, features: dict[str, Tensor], output: Tensor) -> None:
+    def hook(tamw: TAMW | GatedTAMW, args: tuple, features: dict[str, Tensor], output: Tensor) -> None:
         tumor = features["tumor"].to(features["ct"].dtype)
         w1, w0 = tamw.gains(**features | {"tumor": tumor})
         w1, w0 = (torch.stack([part.mean(1) for part in gains.split(tamw.parts, dim=1)], 1) for gains in (w1, w0))

@@ -80,7 +80,92 @@ class TAMW(nn.Module):
 
     def _split(self, gains: Tensor, like: Tensor) -> tuple[Tensor, ...]:
         """(b, channels) -> gains of CT, PET and decoder features, ready to be multiplied with maps."""
-        return gains.to(like.dtype).reshape(*gains.shape, *[1] * (like.ndim - 2)).split(self.parts, dim=1)
+        return per_voxel(gains, like).split(self.parts, dim=1)
+
+
+class GatedTAMW(nn.Module):
+    """TAMW that starts as the plain decoder, reads the patient, and leaves the coarser prediction alone.
+
+    With p the coarser stage's tumor probability and m means over what p calls tumor and background:
+
+        ct (1 + g_ct p), pet (1 + g_pet p), decoder (1 + g_decoder p) + s p
+        g = tanh(a), (a, s) = W2 tanh(W1 [m_tumor, m_background])
+
+    What differs from the release, and why:
+    - Background is left as it is. In the release a feature may be dimmed in the tumor and raised everywhere else, which
+      loses tumors that the coarser stage has missed. Factors are positive.
+    - Means are divided by the tumor's share. The release's are over all voxels: of a small tumor nothing is left.
+    - The decoder gets p itself, times s, and not only products with it.
+    - No gradient reaches the coarser head through p: it learns to predict, and not to gate.
+    - W2 starts at zero: so do g and s.
+
+    Decoder features are weighed at their own resolution, before they are up-sampled.
+
+    Args:
+        skip_channels, decoder_channels: As in TAMW.
+
+    Shape:
+        ct, pet, decoder, tumor and the output: as in TAMW; coarse_tumor: (b, 1, *), p at the decoder's resolution.
+    """
+
+    def __init__(self, skip_channels: int, decoder_channels: int):
+        super().__init__()
+        self.parts = (skip_channels, skip_channels, decoder_channels)
+        channels = sum(self.parts)
+        self.fc1 = nn.Linear(2 * channels, channels // 4)
+        self.fc2 = nn.Linear(channels // 4, channels + decoder_channels)
+        nn.init.zeros_(self.fc2.weight)
+        nn.init.zeros_(self.fc2.bias)
+
+    def forward(self, ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor, coarse_tumor: Tensor) -> Tensor:
+        tumor, coarse_tumor = tumor.to(ct.dtype), coarse_tumor.to(decoder.dtype)
+        with torch.autocast(ct.device.type, enabled=False):
+            gains, shift = self.gains_and_shift(_means_of_all(ct, pet, decoder, tumor, coarse_tumor))
+        ct_gain, pet_gain, decoder_gain = per_voxel(gains, like=ct).split(self.parts, dim=1)
+        decoder = self.weigh_decoder(decoder, coarse_tumor, decoder_gain, per_voxel(shift, like=decoder))
+        return torch.cat([ct * (1 + ct_gain * tumor), pet * (1 + pet_gain * tumor), resize(decoder, ct.shape[2:])], 1)
+
+    def gains_and_shift(self, means: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, channels, 2), means over tumor and background -> g (b, channels) and s (b, decoder_channels)."""
+        outputs = self.fc2(self.fc1(means.transpose(1, 2).flatten(1)).tanh())
+        gains, shift = outputs.split((sum(self.parts), self.parts[2]), dim=1)
+        return gains.tanh(), shift
+
+    @staticmethod
+    def weigh_decoder(decoder: Tensor, coarse_tumor: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+        """Return decoder (1 + gain p) + shift p; gain and shift have the shape of `per_voxel`."""
+        return torch.addcmul(decoder, torch.addcmul(shift, decoder, gain), coarse_tumor)
+
+    def gains(
+        self, ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor, coarse_tumor: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Gains of tumor, and zeros for background, (b, channels) each, channels in the order CT, PET, decoder."""
+        means = [means_by_share(x, p) for x, p in ((ct, tumor), (pet, tumor), (decoder, coarse_tumor))]
+        gains, _ = self.gains_and_shift(torch.cat(means, 1))
+        return gains, torch.zeros_like(gains)
+
+
+def _means_of_all(ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor, coarse_tumor: Tensor) -> Tensor:
+    """(b, channels, 2), channels in the order CT, PET, decoder."""
+    pairs = (ct, tumor), (pet, tumor), (decoder, coarse_tumor)
+    return torch.cat([means_by_share(features, p) for features, p in pairs], 1)
+
+
+def means_by_share(features: Tensor, tumor: Tensor) -> Tensor:
+    """(b, c, *), (b, 1, *) -> (b, c, 2): means over tumor and over background, 0 over an empty one."""
+    in_tumor = _mean(features * tumor)
+    return torch.stack([in_tumor, _mean(features) - in_tumor], -1) / shares(tumor)
+
+
+def shares(tumor: Tensor) -> Tensor:
+    """(b, 1, *) -> (b, 1, 2): shares of voxels in tumor and in background, each with one voxel more."""
+    share, one_voxel = _mean(tumor), 1 / tumor[0].numel()
+    return torch.stack([share + one_voxel, 1 + one_voxel - share], -1)
+
+
+def per_voxel(values: Tensor, like: Tensor) -> Tensor:
+    """(b, channels) -> (b, channels, 1, ...), ready to be multiplied with maps."""
+    return values.to(like.dtype).reshape(*values.shape, *[1] * (like.ndim - 2))
 
 
 def _mean(features: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from torch import nn
 
+from h2aseg_nnunet.network.layout import DEFAULT_FORM
 from h2aseg_nnunet.trainer.h2aseg_trainer import nnUNetTrainerH2ASeg
 from h2aseg_nnunet.trainer.supervision import dice_of, release_weights
 
@@ -49,7 +50,7 @@ class nnUNetTrainerH2ASegRelease(nnUNetTrainerH2ASeg):
         "encoder_dropout": DROPOUT,
         "decoder_dropout": DROPOUT,
         "attention_dropout": DROPOUT,
-        "attention_token_norm": False,
+        **dict.fromkeys(DEFAULT_FORM, False),
     }
     he_initialization = False
     deep_supervision_weights = staticmethod(release_weights)

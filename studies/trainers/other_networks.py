@@ -1,8 +1,7 @@
-"""H2ASeg with attention elsewhere, or with another start of its weights."""
+"""H2ASeg with attention elsewhere, with other slopes, or with its modules in the release's form."""
 
 from torch import nn
 
-from h2aseg_nnunet.network.tamw import ChannelGains
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg
 
 
@@ -25,13 +24,7 @@ class nnUNetTrainerH2ASeg_LeakyReLU(nnUNetTrainerH2ASeg):
                 nn.init.constant_(module.weight.requires_grad_(False), cls.slope)
 
 
-class nnUNetTrainerH2ASeg_zeroTAMW(nnUNetTrainerH2ASeg):
-    """TAMW's gains start at zero: the decoder begins by concatenating features as they are."""
+class nnUNetTrainerH2ASeg_publishedModules(nnUNetTrainerH2ASeg):
+    """MCSA and TAMW in the release's form, with the default's training and normalized tokens."""
 
-    @classmethod
-    def adjust_network(cls, network: nn.Module) -> None:
-        super().adjust_network(network)
-        for module in network.modules():
-            if isinstance(module, ChannelGains):
-                nn.init.zeros_(module.fc2.weight)
-                nn.init.zeros_(module.fc2.bias)
+    network_options = {"residual_mcsa": False, "gated_tamw": False}  # noqa: RUF012

@@ -7,13 +7,14 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from h2aseg_nnunet._register import VARIABLE
 from h2aseg_nnunet.network.attention import GlobalAttention
-from h2aseg_nnunet.network.tamw import ChannelGains
+from h2aseg_nnunet.network.mcsa import MCSA
+from h2aseg_nnunet.network.tamw import TAMW
 from h2aseg_nnunet.trainer.supervision import dice_of
 from tests.locations import REPOSITORY
 
 NAMES = (
     *("SGD", "3en4", "linearDS", "stageDS", "sampleDice", "smoothDice", "emptyPatches"),
-    *("globalOnly", "LeakyReLU", "zeroTAMW", "qkNorm"),
+    *("globalOnly", "LeakyReLU", "publishedModules", "qkNorm"),
     *("1epoch", "5epochs", "10epochs", "20epochs", "50epochs", "500epochs"),
 )
 
@@ -60,19 +61,11 @@ def test_slopes_are_nnunets_and_stay(build, make_batch):
     assert all(slope.item() == pytest.approx(0.01) for slope in slopes)
 
 
-def test_gains_start_at_zero_and_learn(build, make_batch):
-    """fc2 alone has a gradient in the first step, fc1 from the second one on: nothing stays dead."""
-    trainer = build("zeroTAMW")
-    gains = [each for each in trainer.network.modules() if isinstance(each, ChannelGains)]
-    before = [each.fc1.weight.clone() for each in gains]
-    assert all(each(torch.randn(1, each.fc1.in_features)).abs().max() == 0 for each in gains)
+def test_the_release_form_of_the_modules_is_that_of_the_network_class(build):
+    network = build("publishedModules").network
 
-    batch = make_batch(trainer)
-    for _ in range(2):
-        trainer.train_step(batch)
-
-    assert all(each.fc2.weight.abs().sum() > 0 for each in gains)
-    assert not any(torch.equal(each.fc1.weight, start) for each, start in zip(gains, before, strict=True))
+    assert {type(stage.tamw) for stage in network.decoder.stages} == {TAMW}
+    assert not any(module.residual for module in network.modules() if isinstance(module, MCSA))
 
 
 def test_only_two_stages_interact_globally(build):

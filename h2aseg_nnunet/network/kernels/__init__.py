@@ -56,9 +56,9 @@ def seg_layer(layer: "SegLayer", x: Tensor) -> Tensor:
     return _way(x).seg_layer(layer, x)
 
 
-def decoder_stage(stage: "DecoderStage", ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor) -> Tensor:
-    """TAMW and the residual block behind it. Shapes as in TAMW; output (b, 2 c_l, *)."""
-    return _way(ct).decoder_stage(stage, ct=ct, pet=pet, decoder=decoder, tumor=tumor)
+def decoder_stage(stage: "DecoderStage", **features: Tensor) -> Tensor:
+    """TAMW and the residual block behind it. Arguments and shapes are those of its TAMW; output (b, 2 c_l, *)."""
+    return _way(features["ct"]).decoder_stage(stage, **features)
 
 
 def bidirectional_attention(

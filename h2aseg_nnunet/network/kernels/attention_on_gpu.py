@@ -37,7 +37,7 @@ def bidirectional_attention(
             attention.key_channels,
             *(each.from_target.weight for each in directions),
             *(each.from_source.weight for each in directions),
-            *(each.out.weight for each in directions),
+            *(each.output_weight() for each in directions),
         )
         projected = torch.bmm(tokens.view(2, -1, c), weight.mT).view(2 * b, n, t, 6, c)
         query, query_other, key, value, key_other, value_other = projected.unbind(-2)

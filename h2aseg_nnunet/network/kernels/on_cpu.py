@@ -58,9 +58,9 @@ def seg_layer(layer: "SegLayer", x: Tensor) -> Tensor:
     return norm_prelu_convs(x, [layer.activation], [layer.conv])[0]
 
 
-def decoder_stage(stage: "DecoderStage", ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor) -> Tensor:
+def decoder_stage(stage: "DecoderStage", **features: Tensor) -> Tensor:
     assert stage.tamw is not None
-    return stage.block(stage.tamw(ct=ct, pet=pet, decoder=decoder, tumor=tumor))
+    return stage.block(stage.tamw(**features))
 
 
 def bidirectional_attention(
@@ -88,7 +88,7 @@ def _attention(attention: "CrossModalAttention", target: Tensor, source: Tensor,
 def _with_output(attention: "CrossModalAttention", weight: Tensor, parts: tuple[int, ...]) -> Tensor:
     """A projection whose last rows, those of the values, are multiplied with half the output projection."""
     *others, value = weight.split(parts)
-    return torch.cat([*others, attention.out.weight @ value / 2])
+    return torch.cat([*others, attention.output_weight() @ value / 2])
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from h2aseg_nnunet.network.kernels.attention_on_gpu import bidirectional_attention
 from h2aseg_nnunet.network.kernels.blocks_on_gpu import Blocks, Geometry, MeansByShare, NormPReLUConv, NormPReLUs, Stems
 from h2aseg_nnunet.network.kernels.stacking import stack_pairs
 from h2aseg_nnunet.network.norm import compute_dtype, exact_dtype
 from h2aseg_nnunet.network.resize import resize
+from h2aseg_nnunet.network.tamw import GatedTAMW, per_voxel, shares
 
 if TYPE_CHECKING:
     from h2aseg_nnunet.network.blocks import NormPReLU, ResidualBlock, StemBlock
@@ -57,18 +59,43 @@ def seg_layer(layer: "SegLayer", x: Tensor) -> Tensor:
     )
 
 
-def decoder_stage(stage: "DecoderStage", ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor) -> Tensor:
-    """TAMW and the block behind it; the weighed maps are never written.
+def decoder_stage(stage: "DecoderStage", **features: Tensor) -> Tensor:
+    """TAMW and the block behind it; the weighed maps of CT and PET are never written."""
+    weigh = _gated if isinstance(stage.tamw, GatedTAMW) else _published
+    parts, weighing = weigh(stage.tamw, **features)
+    (output,) = _residual_blocks([stage.block], parts, weighing)
+    return output
+
+
+def _published(
+    tamw: "TAMW", ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor
+) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+    """What the block reads, and what weighs it.
 
     The means pass the gradient of their maps on, which is one addition of a map less each.
     """
-    assert stage.tamw is not None
     size = ct.shape[2:]
     ct, pet, streams = MeansByShare.apply(tumor, ct, pet)
     decoder, decoder_means = MeansByShare.apply(_share_of_resized(decoder, size), decoder)
-    w1, w0 = _gains(stage.tamw, streams, decoder_means[..., :1])
-    (output,) = _residual_blocks([stage.block], [ct, pet, resize(decoder, size)], (tumor, w1, w0))
-    return output
+    w1, w0 = _gains(tamw, streams, decoder_means[..., :1])
+    return [ct, pet, resize(decoder, size)], (tumor, w1, w0)
+
+
+def _gated(
+    tamw: GatedTAMW, ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor, coarse_tumor: Tensor
+) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+    """The same for GatedTAMW; decoder features are weighed at their own resolution, where maps are small."""
+    ct, pet, streams = MeansByShare.apply(tumor, ct, pet)
+    decoder, decoder_means = MeansByShare.apply(coarse_tumor, decoder)
+    with torch.autocast(ct.device.type, enabled=False):
+        gains, shift = tamw.gains_and_shift(
+            torch.cat([streams / shares(tumor), decoder_means / shares(coarse_tumor)], 1)
+        )
+    streams_gain, decoder_gain = gains.split((sum(tamw.parts[:2]), tamw.parts[2]), dim=1)
+    decoder_gain, shift = per_voxel(decoder_gain, like=decoder), per_voxel(shift, like=decoder)
+    decoder = tamw.weigh_decoder(decoder, coarse_tumor.to(decoder.dtype), decoder_gain, shift)
+    w1 = F.pad(streams_gain, (0, tamw.parts[2]))
+    return [ct, pet, resize(decoder, ct.shape[2:])], (tumor, w1, torch.zeros_like(w1))
 
 
 @torch.no_grad()

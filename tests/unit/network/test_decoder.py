@@ -6,11 +6,10 @@ from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.network.resize import resize
 
 
-def make(num_classes=2, regions=False):
+def make(num_classes=2, regions=False, **options):
     torch.manual_seed(0)
-    return H2ASeg(
-        2, 3, [4, 8, 8], nn.Conv3d, 3, 2, num_classes, patch_size=(8, 8, 8), deep_supervision=True, regions=regions
-    )
+    settings = {"patch_size": (8, 8, 8), "deep_supervision": True, "regions": regions} | options
+    return H2ASeg(2, 3, [4, 8, 8], nn.Conv3d, 3, 2, num_classes, **settings)
 
 
 def test_every_foreground_class_is_tumor():
@@ -109,3 +108,23 @@ def test_a_single_output_is_a_region():
 
     assert network.decoder.seg_layers.has_regions
     assert [tuple(stage.shape) for stage in logits] == [(1, 1, 8, 8, 8), (1, 1, 4, 4, 4), (1, 1, 2, 2, 2)]
+
+
+def test_of_gated_tamw_the_finest_loss_does_not_reach_the_coarser_heads():
+    for gated in (False, True):
+        network = make(gated_tamw=gated)
+
+        network(torch.randn(1, 2, 8, 8, 8))[0].square().sum().backward()
+
+        *coarser, finest = network.decoder.seg_layers
+        assert finest.conv.weight.grad is not None
+        assert all((head.conv.weight.grad is None) == gated for head in coarser)
+
+
+def test_gated_tamw_starts_as_the_decoder_without():
+    gated, without = make(gated_tamw=True), make(tamw=False)
+    without.load_state_dict(gated.state_dict(), strict=False)
+    x = torch.randn(1, 2, 8, 8, 8)
+
+    for a, b in zip(gated(x), without(x), strict=True):
+        torch.testing.assert_close(a, b)

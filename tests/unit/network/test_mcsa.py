@@ -86,3 +86,34 @@ def test_a_map_smaller_than_the_window_is_one_window():
     ct, pet = make_maps(size=(3, 5, 2))
 
     torch.testing.assert_close(small(ct=ct, pet=pet), exact(ct=ct, pet=pet))
+
+
+def test_the_residual_form_adds_a_tenth_of_what_attention_reads_at_first():
+    torch.manual_seed(0)
+    residual = MCSA(nn.Conv3d, 8, (4, 8, 8), (4, 4, 4), token_norm=True, residual=True).double()
+    ct, pet = make_maps()
+    unscaled = MCSA(nn.Conv3d, 8, (4, 8, 8), (4, 4, 4), token_norm=True, residual=True).double()
+    unscaled.load_state_dict(residual.state_dict())
+    for name, parameter in unscaled.named_parameters():
+        if name.endswith("layer_scale"):
+            nn.init.ones_(parameter)
+
+    ct_tenth, pet_tenth = residual.between_windows(ct=ct, pet=pet)
+    ct_update, pet_update = unscaled.between_windows(ct=ct, pet=pet)
+    ct_out, pet_out = residual(ct=ct, pet=pet)
+    ct_within, pet_within = residual.within_windows(ct=ct + ct_tenth, pet=pet + pet_tenth)
+
+    torch.testing.assert_close(ct_tenth, ct_update / 10)
+    torch.testing.assert_close(pet_tenth, pet_update / 10)
+    torch.testing.assert_close(ct_out, ct + ct_tenth + ct_within)
+    torch.testing.assert_close(pet_out, pet + pet_tenth + pet_within)
+
+
+def test_the_residual_form_with_scales_of_zero_is_the_identity():
+    mcsa = MCSA(nn.Conv3d, 8, (4, 8, 8), (4, 4, 4), residual=True).double()
+    for name, parameter in mcsa.named_parameters():
+        if name.endswith("layer_scale"):
+            nn.init.zeros_(parameter)
+    ct, pet = make_maps()
+
+    assert all(torch.equal(a, b) for a, b in zip(mcsa(ct=ct, pet=pet), (ct, pet), strict=True))

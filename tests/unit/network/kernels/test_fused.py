@@ -18,6 +18,7 @@ from h2aseg_nnunet.network.decoder import DecoderStage, SegLayer
 from h2aseg_nnunet.network.encoder import EncoderStage
 from h2aseg_nnunet.network.h2aseg import H2ASeg
 from h2aseg_nnunet.network.mcsa import MCSA
+from h2aseg_nnunet.network.tamw import GatedTAMW
 
 CONVS = {2: nn.Conv2d, 3: nn.Conv3d}
 SIZES = {2: (7, 6), 3: (5, 4, 6)}
@@ -143,13 +144,16 @@ def test_mcsa(assert_fused_is_plain, size):
 
 
 @dimensions
-@pytest.mark.parametrize("regions", [False, True])
-def test_the_whole_network(assert_fused_is_plain, dimension, regions):
+@pytest.mark.parametrize(("regions", "as_published"), [(False, True), (True, True), (False, False), (True, False)])
+def test_the_whole_network(assert_fused_is_plain, dimension, regions, as_published):
     size = (20, 12, 10)[:dimension]
     network = H2ASeg(
         2, 3, (4, 8, 8), CONVS[dimension], 3, 2, 2, deep_supervision=True, patch_size=size, regions=regions,
-        interactions=["none", "mcsa", "global"], attention_token_norm=True,
+        interactions=["none", "mcsa", "global"],
+        attention_token_norm=True, residual_mcsa=not as_published, gated_tamw=not as_published,
     )  # fmt: skip
+    for each in [module for module in network.modules() if isinstance(module, GatedTAMW)]:
+        nn.init.normal_(each.fc2.weight)  # it starts at zero, where nothing could differ
     assert_fused_is_plain(network, (2, *size))
 
 
