@@ -54,7 +54,7 @@ def commands_page() -> str:
 
 def _help(parser: argparse.ArgumentParser) -> str:
     """The help at a fixed width, whatever the terminal's."""
-    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=100, max_help_position=30)
+    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=82, max_help_position=26)
     return parser.format_help()
 
 

@@ -26,7 +26,7 @@ COMMANDS = {
     "robustness": ("h2aseg_nnunet.petct.robustness", "Measure what a missing or shifted modality costs a model."),
     "container": ("h2aseg_nnunet.petct.container", "Prepare an image that a challenge accepts, from a model."),
     "challenge": ("h2aseg_nnunet.petct.challenge", "Segment one case as grand-challenge delivers it: inside an image."),
-    "export": ("h2aseg_nnunet.petct.export", "Hand a model on: nnU-Net's zip, a folder for Hugging Face, a model card."),
+    "export": ("h2aseg_nnunet.petct.export", "Hand a model on: nnU-Net's zip, a Hugging Face folder, a model card."),
     "trainer-path": ("h2aseg_nnunet._register", "Print the folder for nnUNet_extTrainer where no start-up file runs."),
 }
 """Command -> package and help. Only the chosen command is imported, so that the others' libraries cost no time."""

@@ -44,7 +44,7 @@ def sphere_means(suv: NDArray, centers: NDArray, spacing_mm: Sequence[float]) ->
     box = tuple(slice(max(0, int(a)), int(b)) for a, b in zip(low, high, strict=True))
     values = np.pad(np.asarray(suv[box], np.float64), beyond)
     positions = np.ravel_multi_index(tuple((inside - low - margin).T), values.shape)  # of the sphere's first corner
-    offsets = np.ravel_multi_index(tuple(np.argwhere(weights > 0).T), values.shape)
+    offsets = np.asarray(np.ravel_multi_index(tuple(np.argwhere(weights > 0).T), values.shape))
     shares = weights[weights > 0]
     sums = _weighted(values, positions, offsets, shares)
     if not np.any(beyond):

@@ -12,8 +12,8 @@ import pytest
 
 from h2aseg_nnunet import cli
 from h2aseg_nnunet.petct.compare import run as compare
-from h2aseg_nnunet.petct.execute import execute_all
 from h2aseg_nnunet.petct.compare.training_runs import Run
+from h2aseg_nnunet.petct.execute import execute_all
 from h2aseg_nnunet.petct.files import exclusively
 from h2aseg_nnunet.petct.nnunet import folders
 from tests.locations import REPOSITORY

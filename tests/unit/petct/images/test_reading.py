@@ -191,4 +191,9 @@ def test_images_of_users_are_read_in_one_place():
     package = REPOSITORY / "h2aseg_nnunet"
     readers = {str(f.relative_to(package)) for f in package.rglob("*.py") if ".ReadImage(" in f.read_text()}
 
-    assert readers == {"petct/images/reading.py", "petct/segment/finish.py", "demo/run.py"}
+    assert readers == {
+        "petct/images/reading.py",
+        "petct/segment/finish.py",
+        "petct/challenge/predict.py",
+        "demo/run.py",
+    }
