@@ -23,7 +23,13 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "-f", dest="folds", nargs="+", default=(), metavar="FOLD", help="Folds to average (default: all there are)."
     )
-    parser.add_argument("-chk", dest="checkpoint", default="checkpoint_final.pth", metavar="FILE", help="Checkpoint.")
+    parser.add_argument(
+        "-chk",
+        dest="checkpoint",
+        default="checkpoint_final.pth",
+        metavar="FILE",
+        help="Name of the checkpoint in each fold's folder (default: %(default)s).",
+    )
     parser.add_argument("--disable_tta", action="store_true", help="Predict without mirroring.")
     add_prediction(parser)
     parser.add_argument(
