@@ -68,6 +68,7 @@ class DecoderStage(nn.Module):
     def __init__(self, encoder: Encoder, stage: int, dropout: float, tamw: type[TAMW | GatedTAMW] | None = TAMW):
         super().__init__()
         skip_channels, decoder_channels = encoder.output_channels[stage], 2 * encoder.output_channels[stage + 1]
+        self.is_gated = tamw is GatedTAMW
         self.tamw = None if tamw is None else tamw(skip_channels, decoder_channels)
         self.block = ResidualBlock(
             encoder.conv_op,
@@ -82,8 +83,7 @@ class DecoderStage(nn.Module):
         if self.tamw is None:
             return self.block(torch.cat([ct, pet, resize(decoder, ct.shape[2:])], dim=1))
         features = {"ct": ct, "pet": pet, "decoder": decoder}
-        if isinstance(self.tamw, GatedTAMW):
-            logits = logits.detach()
+        if self.is_gated:
             features["coarse_tumor"] = tumor_probability(logits, decoder.shape[2:], regions)
         features["tumor"] = tumor_probability(logits, ct.shape[2:], regions)
         if kernels.use_fused(self, ct):
@@ -134,7 +134,8 @@ class Decoder(nn.Module):
         deepest_head, *heads = self.seg_layers
         logits = [deepest_head(decoder)]
         for stage, head, (ct, pet) in zip(self.stages, heads, reversed(skips), strict=True):
-            decoder = stage(ct=ct, pet=pet, decoder=decoder, logits=logits[-1], regions=self.seg_layers.has_regions)
+            guide = logits[-1].detach() if self.deep_supervision and stage.is_gated else logits[-1]
+            decoder = stage(ct=ct, pet=pet, decoder=decoder, logits=guide, regions=self.seg_layers.has_regions)
             logits.append(head(decoder))
         return logits[::-1] if self.deep_supervision else logits[-1]
 

@@ -96,7 +96,8 @@ class GatedTAMW(nn.Module):
       loses tumors that the coarser stage has missed. Factors are positive.
     - Means are divided by the tumor's share. The release's are over all voxels: of a small tumor nothing is left.
     - The decoder gets p itself, times s, and not only products with it.
-    - No gradient reaches the coarser head through p: it learns to predict, and not to gate.
+    - No gradient reaches the coarser head through p: it learns to predict, and not to gate. Without deep supervision,
+      where that head has no loss of its own, the gradient passes (Decoder).
     - W2 starts at zero: so do g and s.
 
     Decoder features are weighed at their own resolution, before they are up-sampled.

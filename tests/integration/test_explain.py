@@ -141,12 +141,13 @@ def test_an_interrupted_prediction_leaves_a_working_predictor(untrained, monkeyp
 
 
 def test_constant_gains_become_the_scale_they_stand_for(untrained):
-    """w1 = 0.5 with p1 = 1 everywhere: factor 1.5."""
+    """w1 = 0.5 and w0 = 0.2 with p1 = 1 everywhere: factor 1.5."""
     model = load_model(untrained[0], device="cpu")
     network = model.network
     for stage in network.decoder.stages:
-        torch.nn.init.zeros_(stage.tamw.fc2.weight)
-        torch.nn.init.constant_(stage.tamw.fc2.bias, float(np.arctanh(0.5)))
+        for gains, value in ((stage.tamw.tumor_gains, 0.5), (stage.tamw.background_gains, 0.2)):
+            torch.nn.init.zeros_(gains.fc2.weight)
+            torch.nn.init.constant_(gains.fc2.bias, float(np.arctanh(value)))
     for head in network.decoder.seg_layers:
         torch.nn.init.zeros_(head.conv.weight)
         with torch.no_grad():

@@ -30,6 +30,9 @@ FOREIGN = {
 }
 """Files of other people, by every name that a command might write."""
 
+ELSEWHERE = {"postprocess", "challenge"}
+"""They read what takes a model's cross-validation or a challenge: see their unit tests."""
+
 OUTPUTS = {"output", "json", "csv"}
 """Destinations of options that name an output."""
 
@@ -73,7 +76,8 @@ def commands(world, monkeypatch):
         monkeypatch.setenv(f"nnUNet_{name}", str(world / name))
     raw, predictions = world / "raw" / "Dataset701_Foreign", world / "predictions"
     images, labels = raw / "imagesTr", raw / "labelsTr"
-    model = ["-m", world / "results" / "Dataset701_Foreign" / "model", "-device", "cpu", "-i", images]
+    trained = world / "results" / "Dataset701_Foreign" / "model"
+    model = ["-m", trained, "-device", "cpu", "-i", images]
     quick = ["-step_size", 1, "-np", 1, "--disable_tta"]
     compare = ["-d", "701", "-c", "3d_fullres", "--trainers", "nnUNetTrainer", "nnUNetTrainerH2ASeg"]
     return {
@@ -83,7 +87,10 @@ def commands(world, monkeypatch):
         "evaluate": ["-r", labels, "-p", predictions, "--metrics", "autopet", "-np", 1],
         "report": ["-i", images, "-r", labels, "-p", predictions, "-np", 1],
         "explain": [*model, "-step_size", 1],
+        "tune": ["-m", trained],
         "compare": [*compare, "--only", "table"],
+        "container": ["-m", trained, "--challenge", "autopet3"],
+        "export": ["-m", trained, "--license", "Apache-2.0"],
         "robustness": [*model, *quick, "-r", labels, "--shifts"],
     }
 
@@ -95,7 +102,7 @@ def options_that_name_outputs():
         (command, action.option_strings[0])
         for command, parser in choices.items()
         for action in parser._actions
-        if action.dest in OUTPUTS
+        if action.dest in OUTPUTS and command not in ELSEWHERE
     ]
 
 
@@ -170,7 +177,7 @@ def own_output(command: str, option: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("command", "option"), [each for each in options_that_name_outputs() if each[0] not in ("demo", "compare")]
+    ("command", "option"), [each for each in options_that_name_outputs() if each[0] not in ("demo", "compare", "tune")]
 )
 def test_files_put_beside_an_output_outlive_its_repetition(world, commands, tmp_path, command, option):
     """Notes, and masks corrected by hand, in folders that a command made."""

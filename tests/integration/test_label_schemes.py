@@ -13,7 +13,7 @@ from nnunetv2.run.run_training import get_trainer_from_args
 from torch.nn import functional as F
 
 from h2aseg_nnunet.network.resize import resize
-from h2aseg_nnunet.network.tamw import TAMW
+from h2aseg_nnunet.network.tamw import GatedTAMW
 from tests.integration.nnunet_workspace import SHORT
 from tests.integration.tiny_datasets import SCHEMES, read_probabilities
 from tests.synthetic import read_array
@@ -51,13 +51,13 @@ def training_batches(trainer, workspace) -> Iterator[dict]:
 @contextmanager
 def tumor_maps_of_tamw():
     """Collects the tumour probabilities that TAMW is given, coarsest stage first."""
-    maps, forward = [], TAMW.forward
+    maps, forward = [], GatedTAMW.forward
 
     def record(self, *, tumor, **features):
         maps.append(tumor.detach())
         return forward(self, tumor=tumor, **features)
 
-    with mock.patch.object(TAMW, "forward", record):
+    with mock.patch.object(GatedTAMW, "forward", record):
         yield maps
 
 

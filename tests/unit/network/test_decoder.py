@@ -121,6 +121,16 @@ def test_of_gated_tamw_the_finest_loss_does_not_reach_the_coarser_heads():
         assert all((head.conv.weight.grad is None) == gated for head in coarser)
 
 
+def test_without_deep_supervision_the_loss_reaches_every_head_through_gated_tamw():
+    network = make(gated_tamw=True, deep_supervision=False)
+    for stage in network.decoder.stages:
+        nn.init.normal_(stage.tamw.fc2.weight)
+
+    network(torch.randn(1, 2, 8, 8, 8)).square().sum().backward()
+
+    assert all(head.conv.weight.grad.abs().sum() > 0 for head in network.decoder.seg_layers)
+
+
 def test_gated_tamw_starts_as_the_decoder_without():
     gated, without = make(gated_tamw=True), make(tamw=False)
     without.load_state_dict(gated.state_dict(), strict=False)

@@ -145,10 +145,11 @@ def test_mcsa(assert_fused_is_plain, size):
 
 @dimensions
 @pytest.mark.parametrize(("regions", "as_published"), [(False, True), (True, True), (False, False), (True, False)])
-def test_the_whole_network(assert_fused_is_plain, dimension, regions, as_published):
+@pytest.mark.parametrize("deep_supervision", [True, False])
+def test_the_whole_network(assert_fused_is_plain, dimension, regions, as_published, deep_supervision):
     size = (20, 12, 10)[:dimension]
     network = H2ASeg(
-        2, 3, (4, 8, 8), CONVS[dimension], 3, 2, 2, deep_supervision=True, patch_size=size, regions=regions,
+        2, 3, (4, 8, 8), CONVS[dimension], 3, 2, 2, deep_supervision=deep_supervision, patch_size=size, regions=regions,
         interactions=["none", "mcsa", "global"],
         attention_token_norm=True, residual_mcsa=not as_published, gated_tamw=not as_published,
     )  # fmt: skip
