@@ -17,11 +17,13 @@ PET_ALONE = RESULTS / "sts6_pet_alone.csv"
 DEFAULT = "nnUNetTrainerH2ASeg"
 UNET = "nnUNetTrainer"
 UNET_TRAINED_ALIKE = "nnUNetTrainerEqualTraining"
+PUBLISHED_MODULES = f"{DEFAULT}_publishedModules"
 NO_MCSA, NO_TAMW = f"{DEFAULT}_noMCSA", f"{DEFAULT}_noTAMW"
 NEITHER = f"{DEFAULT}_noMCSA_noTAMW"
 NETWORKS = {
     UNET: "U-Net",
     UNET_TRAINED_ALIKE: "U-Net, trained as H2ASeg",
+    PUBLISHED_MODULES: "H2ASeg with the paper's modules",
     DEFAULT: "H2ASeg",
     NO_MCSA: "H2ASeg without MCSA",
     NO_TAMW: "H2ASeg without TAMW",
@@ -29,7 +31,7 @@ NETWORKS = {
 }
 """Trainers and what they are called, in the order of tables and figure."""
 BESIDE_UNET = (UNET, UNET_TRAINED_ALIKE, DEFAULT)
-ABLATIONS = (DEFAULT, NO_MCSA, NO_TAMW, NEITHER)
+ABLATIONS = (PUBLISHED_MODULES, DEFAULT, NO_MCSA, NO_TAMW, NEITHER)
 
 
 def read_runs(file: Path = CASES) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from studies.results import (
     DEFAULT,
     NEITHER,
     NETWORKS,
+    PUBLISHED_MODULES,
     UNET,
     UNET_TRAINED_ALIKE,
     by_case,
@@ -29,6 +30,7 @@ from studies.results import (
     differences_from,
     keys,
     read_runs,
+    shared,
 )
 
 REPOSITORY = Path(__file__).parents[1]
@@ -145,9 +147,13 @@ def in_words(runs: pd.DataFrame) -> str:
         "H2ASeg and its training: H2ASeg minus U-Net": (DEFAULT, UNET),
         "the training alone: U-Net trained as H2ASeg minus U-Net": (UNET_TRAINED_ALIKE, UNET),
         "the network alone: H2ASeg minus U-Net trained as H2ASeg": (DEFAULT, UNET_TRAINED_ALIKE),
+        "the form of MCSA and TAMW: H2ASeg minus H2ASeg with the paper's modules": (DEFAULT, PUBLISHED_MODULES),
         "MCSA and TAMW: H2ASeg minus H2ASeg without both": (DEFAULT, NEITHER),
     }
-    return "\n".join(f"- {question}: {answer(between(*pair, runs))}" for question, pair in questions.items())
+    lines = [f"- {question}: {answer(between(*pair, runs))}" for question, pair in questions.items()]
+    values = by_case(shared(runs, (DEFAULT, NEITHER)))
+    seeds = ", ".join(str(seed) for seed in sorted({seed for seed, _ in keys(shared(runs, (DEFAULT, NEITHER)))}))
+    return "\n".join([*lines, f"- the same, seeds {seeds}: {answer(differences_from(NEITHER, values)[DEFAULT])}"])
 
 
 def headline(runs: pd.DataFrame) -> str:
