@@ -45,7 +45,7 @@ def test_predictions_of_another_model_of_equal_plans_are_refused_by_its_weights(
     rules = write_rules(tmp_path / "rules.json", ours.model(), HALF)
 
     # by the plans, where another test has planned anew between the two trainings
-    with pytest.raises(UserError, match="other weights in fold 0|is of another model"):
+    with pytest.raises(UserError, match=r"other weights in fold 0|is of another model"):
         postprocess_folder(tmp_path / "predictions", tmp_path / "out", rules, model=stock.model(trainer=STOCK_SHORT))
 
 
