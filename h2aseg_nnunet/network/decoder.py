@@ -68,7 +68,6 @@ class DecoderStage(nn.Module):
     def __init__(self, encoder: Encoder, stage: int, dropout: float, tamw: type[TAMW | GatedTAMW] | None = TAMW):
         super().__init__()
         skip_channels, decoder_channels = encoder.output_channels[stage], 2 * encoder.output_channels[stage + 1]
-        self.is_gated = tamw is GatedTAMW
         self.tamw = None if tamw is None else tamw(skip_channels, decoder_channels)
         self.block = ResidualBlock(
             encoder.conv_op,
@@ -78,6 +77,11 @@ class DecoderStage(nn.Module):
             conv_bias=encoder.conv_bias,
             dropout=dropout,
         )
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether TAMW has its gated form, which reads the coarser prediction as it is."""
+        return isinstance(self.tamw, GatedTAMW)
 
     def forward(self, ct: Tensor, pet: Tensor, decoder: Tensor, logits: Tensor, regions: bool) -> Tensor:
         if self.tamw is None:

@@ -19,6 +19,9 @@ PLAN_KEYS = ("n_stages", "features_per_stage", "conv_op", "kernel_sizes", "strid
 DEFAULT_FORM = {"attention_token_norm": True, "residual_mcsa": True, "gated_tamw": True}
 """Departures from the release that plans made for a U-Net get: see BidirectionalAttention, MCSA and GatedTAMW."""
 
+PUBLISHED_MODULES = {"residual_mcsa": False, "gated_tamw": False}
+"""MCSA and TAMW in the release's form."""
+
 MIN_FEATURES = 4
 """Attention and TAMW work with a quarter of the features."""
 

@@ -51,6 +51,11 @@ def add_images(parser: Parser, required: bool = True, help: str = "Folder of ima
 def add_model(parser: Parser, help: str = MODEL_FOLDER) -> None:
     """Add -m and -chk: a model folder and the checkpoint to use of it."""
     parser.add_argument("-m", dest="model", required=True, metavar="MODEL_FOLDER", help=help)
+    add_checkpoint(parser)
+
+
+def add_checkpoint(parser: Parser) -> None:
+    """Add -chk."""
     parser.add_argument(
         "-chk",
         dest="checkpoint",
@@ -58,6 +63,11 @@ def add_model(parser: Parser, help: str = MODEL_FOLDER) -> None:
         metavar="FILE",
         help="Name of the checkpoint in each fold's folder (default: %(default)s).",
     )
+
+
+def add_folds(parser: Parser, help: str = "Folds to average (default: all trained).") -> None:
+    """Add -f: folds of a model; none for all."""
+    parser.add_argument("-f", dest="folds", nargs="+", default=(), metavar="FOLD", help=help)
 
 
 def add_prediction(parser: Parser) -> None:
@@ -115,9 +125,9 @@ def add_slurm(parser: Parser, what: str) -> None:
     )
 
 
-def add_organs(parser: Parser) -> None:
-    """Add --organs and --organ-labels: maps of the organs, of which the liver gives PERCIST's threshold."""
-    parser.add_argument("--organs", metavar="FOLDER", help="Organ maps, case.nii.gz, for PERCIST's threshold.")
+def add_organs(parser: Parser, help: str = "Organ maps, case.nii.gz, for PERCIST's threshold.") -> None:
+    """Add --organs and --organ-labels: maps of the organs, and what their values mean."""
+    parser.add_argument("--organs", metavar="FOLDER", help=help)
     parser.add_argument(
         "--organ-labels",
         default="totalsegmentator",

@@ -2,6 +2,7 @@
 
 import torch
 
+from h2aseg_nnunet.network.layout import PUBLISHED_MODULES
 from h2aseg_nnunet.petct.nnunet.seeding import seed_all, seed_batches
 from h2aseg_nnunet.trainer.h2aseg_trainer import nnUNetTrainerH2ASeg
 
@@ -17,7 +18,7 @@ class nnUNetTrainerH2ASegDemo(nnUNetTrainerH2ASeg):
     that was killed and resumed ends as one that was not.
     """
 
-    network_options = {"residual_mcsa": False, "gated_tamw": False}  # noqa: RUF012, read only
+    network_options = PUBLISHED_MODULES
     seed = 0
     num_epochs = DEMO_EPOCHS
     num_iterations_per_epoch = 10

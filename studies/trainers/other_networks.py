@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from h2aseg_nnunet.network.layout import PUBLISHED_MODULES
 from h2aseg_nnunet.trainer import nnUNetTrainerH2ASeg
 
 
@@ -27,4 +28,4 @@ class nnUNetTrainerH2ASeg_LeakyReLU(nnUNetTrainerH2ASeg):
 class nnUNetTrainerH2ASeg_publishedModules(nnUNetTrainerH2ASeg):
     """MCSA and TAMW in the release's form, with the default's training and normalized tokens."""
 
-    network_options = {"residual_mcsa": False, "gated_tamw": False}  # noqa: RUF012
+    network_options = PUBLISHED_MODULES

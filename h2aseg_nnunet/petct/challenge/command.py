@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from h2aseg_nnunet.petct.challenge import CHALLENGES, MODEL_PLACES
-from h2aseg_nnunet.petct.options import Parser, add_prediction, positive
+from h2aseg_nnunet.petct.options import Parser, add_checkpoint, add_folds, add_prediction, positive
 
 
 def add_arguments(parser: Parser) -> None:
@@ -20,16 +20,8 @@ def add_arguments(parser: Parser) -> None:
         metavar="MODEL_FOLDER",
         help=f"Folder of the model (default: the one in {' or '.join(map(str, MODEL_PLACES))}).",
     )
-    parser.add_argument(
-        "-f", dest="folds", nargs="+", default=(), metavar="FOLD", help="Folds to average (default: all there are)."
-    )
-    parser.add_argument(
-        "-chk",
-        dest="checkpoint",
-        default="checkpoint_final.pth",
-        metavar="FILE",
-        help="Name of the checkpoint in each fold's folder (default: %(default)s).",
-    )
+    add_folds(parser, "Folds to average (default: all there are).")
+    add_checkpoint(parser)
     parser.add_argument("--disable_tta", action="store_true", help="Predict without mirroring.")
     add_prediction(parser)
     parser.add_argument(

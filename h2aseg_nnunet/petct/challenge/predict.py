@@ -14,7 +14,7 @@ from h2aseg_nnunet.petct.cases import ImageFiles
 from h2aseg_nnunet.petct.challenge.budget import Budget, Choice, predict_folds
 from h2aseg_nnunet.petct.challenge.files import CaseFiles
 from h2aseg_nnunet.petct.challenge.interfaces import Interface
-from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, crop_to_covered, resample, same_grid, with_grid
+from h2aseg_nnunet.petct.images.grids import Grid, onto_one_grid, resample, same_grid, with_grid
 from h2aseg_nnunet.petct.images.reading import read_image
 from h2aseg_nnunet.petct.nnunet.dataset_json import read_dataset
 from h2aseg_nnunet.petct.nnunet.exported import grid_of_training
@@ -90,9 +90,8 @@ def predict_case(
         data, properties = preprocess(predictor, ImageFiles("case", files))
         reserve = EXPORT_OVER_PREPROCESSING * (time.monotonic() - began)
         logits, choice = predict_folds(predictor, data, budget, reserve)
-        about = predictor.configuration_manager, predictor.plans_manager, predictor.dataset_json
         written = Path(folder) / f"mask{dataset.file_ending}"
-        export(Logits(logits.numpy(), properties, about, written))
+        export(Logits.of(predictor, logits, properties, written))
         mask = with_grid(SimpleITK.ReadImage(str(written)), Grid.of(channels[0]))  # some writers round the header
     mask = mask if mask.GetSize() == own.size and same_grid(Grid.of(mask), own) else resample(mask, own, linear=False)
     return mask != 0 if interface.classes == 1 else mask, choice
@@ -118,9 +117,4 @@ def _on_one_grid(ct: SimpleITK.Image, pet: SimpleITK.Image, grid: str) -> tuple[
     """CT and PET as they are if they share a grid, else on the grid of the model's training."""
     if same_grid(Grid.of(ct), Grid.of(pet)):
         return ct, with_grid(pet, Grid.of(ct))
-    base, cover = (pet, ct) if grid == "pet" else (ct, pet)
-    target = Grid.of(base)
-    if grid not in ("pet", "ct"):
-        target = target.respaced((float(grid),) * 3)
-    target = crop_to_covered(target, cover)
-    return bring_onto(ct, target, linear=True)[0], bring_onto(pet, target, linear=True)[0]
+    return onto_one_grid(ct, pet, grid)

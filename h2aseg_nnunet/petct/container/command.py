@@ -5,15 +5,13 @@ from pathlib import Path
 
 from h2aseg_nnunet.petct.challenge import CHALLENGES
 from h2aseg_nnunet.petct.container import WEIGHTS
-from h2aseg_nnunet.petct.options import Parser, add_model, positive
+from h2aseg_nnunet.petct.options import Parser, add_folds, add_model, positive
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the options."""
     add_model(parser)
-    parser.add_argument(
-        "-f", dest="folds", nargs="+", default=(), metavar="FOLD", help="Folds to average (default: all trained)."
-    )
+    add_folds(parser)
     parser.add_argument("--challenge", required=True, choices=CHALLENGES, help="The challenge that runs the image.")
     parser.add_argument("-o", dest="output", required=True, metavar="FOLDER", help="Folder for the build context.")
     parser.add_argument(

@@ -10,7 +10,7 @@ from h2aseg_nnunet.petct.dicom.inputs import Input
 from h2aseg_nnunet.petct.dicom.series import Series
 from h2aseg_nnunet.petct.dicom.study import read_study
 from h2aseg_nnunet.petct.files import replacing
-from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, crop_to_covered, resample
+from h2aseg_nnunet.petct.images.grids import Grid, onto_one_grid, resample
 from h2aseg_nnunet.petct.images.reading import read_image
 
 FILE_ENDING = ".nii.gz"
@@ -93,7 +93,7 @@ def prepare_images(case: Input, how: How) -> tuple[Prepared, list[SimpleITK.Imag
         notes.append("the slices are not axial: the network reads them turned, the mask is not")
     ct, pet = (image if _is_axial(image) else SimpleITK.DICOMOrient(image, "LPS") for image in (ct, pet))
     if not case.on_one_grid:
-        ct, pet = _on_one_grid(ct, pet, how.grid)
+        ct, pet = onto_one_grid(ct, pet, how.grid)
     files = tuple(how.images / f"{case.name}_{channel:04d}{FILE_ENDING}" for channel in (CT, PET))
     for file, image in zip(files, (ct, pet), strict=True):
         with replacing(file) as temporary:
@@ -104,15 +104,6 @@ def prepare_images(case: Input, how: How) -> tuple[Prepared, list[SimpleITK.Imag
 def onto_own_grid(mask: SimpleITK.Image, own: Grid) -> SimpleITK.Image:
     """Bring a mask from the network's grid onto the images' own: voxel by voxel where both share their voxels."""
     return resample(mask, own, linear=False)
-
-
-def _on_one_grid(ct: SimpleITK.Image, pet: SimpleITK.Image, grid: str) -> tuple[SimpleITK.Image, SimpleITK.Image]:
-    base, cover = (pet, ct) if grid == "pet" else (ct, pet)
-    target = Grid.of(base)
-    if grid not in ("pet", "ct"):
-        target = target.respaced((float(grid),) * 3)
-    target = crop_to_covered(target, cover)
-    return bring_onto(ct, target, linear=True)[0], bring_onto(pet, target, linear=True)[0]
 
 
 def _is_axial(image: SimpleITK.Image) -> bool:

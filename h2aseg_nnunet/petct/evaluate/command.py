@@ -5,7 +5,7 @@ from pathlib import Path
 
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.evaluate import MISSING, PROTOCOLS
-from h2aseg_nnunet.petct.options import Parser, add_processes, add_scheduler, positive
+from h2aseg_nnunet.petct.options import Parser, add_organs, add_processes, add_scheduler, positive
 
 
 def add_arguments(parser: Parser) -> None:
@@ -34,17 +34,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="FOLDER",
         help="PET in SUV, case_0001.nii.gz or case.nii.gz; adds tumor volume, TLG and SUVmax.",
     )
-    parser.add_argument(
-        "--organs",
-        metavar="FOLDER",
-        help="Organ maps, case.nii.gz, for --metrics clinical: adds tumor per organ.",
-    )
-    parser.add_argument(
-        "--organ-labels",
-        default="totalsegmentator",
-        metavar="WHOSE",
-        help="Whose organ maps: totalsegmentator, moose, or a JSON file {organ: value} (default: %(default)s).",
-    )
+    add_organs(parser, "Organ maps, case.nii.gz, for --metrics clinical: adds tumor per organ.")
     parser.add_argument(
         "--iou", type=positive, help="Overlap that finds a lesion, for --metrics lesion (default: one voxel)."
     )

@@ -57,22 +57,36 @@ def read_case(case: EvaluatedCase, resample_prediction: bool = False, values: Ma
         UserError: If a file cannot be read, a mask has other values, or grids differ.
     """
     reference = read_mask(case.reference, values.reference)
-    suv = None
-    if case.pet is not None:
-        pet = read_image(case.pet)
-        require_same_grid(case.pet, pet, case.reference, reference, "Bring the PET onto the masks' grid (linear).")
-        suv = SimpleITK.GetArrayFromImage(pet)
+    suv = None if case.pet is None else read_suv(case.pet, case.reference, reference)
     reference_array = SimpleITK.GetArrayFromImage(reference)
-    organs = None
-    if case.organs is not None:
-        on_grid, _ = bring_onto(read_mask(case.organs), Grid.of(reference), linear=False)
-        organs = SimpleITK.GetArrayFromImage(on_grid)
+    organs = None if case.organs is None else read_organ_map(case.organs, reference)
     files = (*case.earlier, case.prediction)
     steps = [_read_prediction(file, case.reference, reference, resample_prediction, values) for file in files]
     for step in steps[:-1]:
         leave_out_unjudged(reference_array.copy(), step, values)
     unjudged = leave_out_unjudged(reference_array, steps[-1], values)
     return CaseArrays(reference_array, tuple(steps), reference.GetSpacing()[::-1], suv, organs, unjudged)
+
+
+def read_suv(pet_file: Path, mask_file: Path, mask: SimpleITK.Image) -> NDArray:
+    """Read a PET that lies on the grid of a mask.
+
+    Raises:
+        UserError: If it cannot be read, or lies on another grid.
+    """
+    pet = read_image(pet_file)
+    require_same_grid(pet_file, pet, mask_file, mask, "Bring the PET onto the masks' grid (linear).")
+    return SimpleITK.GetArrayFromImage(pet)
+
+
+def read_organ_map(file: Path, mask: SimpleITK.Image) -> NDArray:
+    """Read an organ map, on the grid of a mask.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    on_grid, _ = bring_onto(read_mask(file), Grid.of(mask), linear=False)
+    return SimpleITK.GetArrayFromImage(on_grid)
 
 
 def _read_prediction(

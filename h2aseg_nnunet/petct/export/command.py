@@ -4,15 +4,13 @@ import argparse
 from pathlib import Path
 
 from h2aseg_nnunet.errors import UserError
-from h2aseg_nnunet.petct.options import Parser, add_model
+from h2aseg_nnunet.petct.options import Parser, add_folds, add_model
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the options."""
     add_model(parser)
-    parser.add_argument(
-        "-f", dest="folds", nargs="+", default=(), metavar="FOLD", help="Folds to hand on (default: all trained)."
-    )
+    add_folds(parser, "Folds to hand on (default: all trained).")
     parser.add_argument("-o", dest="output", required=True, metavar="FOLDER", help="Folder for zip and folder.")
     parser.add_argument("--license", metavar="ID", help="License of the weights, for instance cc-by-4.0.")
     parser.add_argument(

@@ -171,6 +171,16 @@ def bring_onto(image: SimpleITK.Image, grid: Grid, linear: bool) -> tuple[Simple
     return with_grid(SimpleITK.RegionOfInterest(image, grid.size, start), grid), "cropped"
 
 
+def onto_one_grid(ct: SimpleITK.Image, pet: SimpleITK.Image, grid: str) -> tuple[SimpleITK.Image, SimpleITK.Image]:
+    """CT and PET on one grid: "pet" or "ct", or cubes of a number of mm, as far as both images go."""
+    base, cover = (pet, ct) if grid == "pet" else (ct, pet)
+    target = Grid.of(base)
+    if grid not in ("pet", "ct"):
+        target = target.respaced((float(grid),) * 3)
+    target = crop_to_covered(target, cover)
+    return bring_onto(ct, target, linear=True)[0], bring_onto(pet, target, linear=True)[0]
+
+
 def crop_to_covered(grid: Grid, image: SimpleITK.Image, box_mm: Box | None = None) -> Grid:
     """The smallest box of `grid` with all its voxels whose centers lie within `image`, and within `box_mm` if given.
 

@@ -34,6 +34,12 @@ class Logits(NamedTuple):
     about: tuple[Any, Any, dict[str, Any]]
     file: Path
 
+    @classmethod
+    def of(cls, predictor: nnUNetPredictor, values: Tensor, properties: dict[str, Any], file: Path) -> "Logits":
+        """What a predictor says of a case that it has preprocessed."""
+        about = predictor.configuration_manager, predictor.plans_manager, predictor.dataset_json
+        return cls(values.numpy(), properties, about, file)
+
 
 def preprocess(
     predictor: nnUNetPredictor, case: ImageFiles, previous_stage: Path | None = None

@@ -13,9 +13,7 @@ from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.cases import ending_of
 from h2aseg_nnunet.petct.evaluate.cases import EvaluatedCase
 from h2aseg_nnunet.petct.evaluate.organs import liver_threshold, read_organs
-from h2aseg_nnunet.petct.images.grids import Grid, bring_onto, require_same_grid
-from h2aseg_nnunet.petct.images.masks import read_mask
-from h2aseg_nnunet.petct.images.reading import read_image
+from h2aseg_nnunet.petct.evaluate.read import read_organ_map, read_suv
 from h2aseg_nnunet.petct.postprocess.apply import Ruled, apply_rule
 from h2aseg_nnunet.petct.postprocess.regions import Predicted
 from h2aseg_nnunet.petct.postprocess.rules import Rule
@@ -45,9 +43,7 @@ def read_predicted(
         probability = read_tumor_probability(softmax_file(file), regions)
         require_of_mask(probability, tumor, softmax_file(file), file)
     if rule.needs_suv and case.pet is not None:
-        pet = read_image(case.pet)
-        require_same_grid(case.pet, pet, file, mask, "Bring the PET onto the masks' grid (linear).")
-        suv = SimpleITK.GetArrayFromImage(pet)
+        suv = read_suv(case.pet, file, mask)
     if rule.needs_liver and case.organs is not None and suv is not None:
         liver_suv = liver_of(case.organs, mask, suv, tumor, organ_labels)
     return Predicted(tumor, spacing_mm, suv, probability, liver_suv)
@@ -59,9 +55,8 @@ def liver_of(organs: Path, mask: SimpleITK.Image, suv: NDArray, tumor: NDArray[n
     Raises:
         UserError: If the map cannot be read, or shows no liver.
     """
-    on_grid, _ = bring_onto(read_mask(organs), Grid.of(mask), linear=False)
     values = read_organs(organ_labels).get("liver", ())
-    liver = np.isin(SimpleITK.GetArrayFromImage(on_grid), values) & ~tumor
+    liver = np.isin(read_organ_map(organs, mask), values) & ~tumor
     threshold = liver_threshold(suv, liver, mask.GetSpacing()[::-1])
     if np.isnan(threshold):
         raise UserError(f"{organs} shows no liver (value {values}), from which the rule takes its threshold.")

@@ -7,6 +7,7 @@ from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.options import (
     Parser,
     add_continue,
+    add_folds,
     add_images,
     add_model,
     add_prediction,
@@ -26,13 +27,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "-o", dest="output", required=True, metavar="FOLDER", help="New folder, or an earlier report to replace."
     )
-    parser.add_argument(
-        "-f",
-        dest="folds",
-        nargs="+",
-        metavar="FOLD",
-        help="Folds to average, as in nnUNetv2_predict (default: all that are trained).",
-    )
+    add_folds(parser, "Folds to average, as in nnUNetv2_predict (default: all that are trained).")
     parser.add_argument(
         "--disable_tta", action="store_true", help="Predict without mirroring, which is faster and less accurate."
     )

@@ -75,10 +75,9 @@ def _predict(job: _Job, model: Model) -> _Job:
     data, properties = get(job.image)
     with predictor_of(model) as predictor:
         channels = modality_channels(predictor)
-        about = predictor.configuration_manager, predictor.plans_manager, predictor.dataset_json
         for altered in job.wanted:
             values = predictor.predict_logits_from_preprocessed_data(altered.condition.apply(data, channels))
-            put(Logits(values.numpy(), properties, about, altered.file), job.logits(altered))
+            put(Logits.of(predictor, values, properties, altered.file), job.logits(altered))
     return job
 
 

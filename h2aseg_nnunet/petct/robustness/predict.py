@@ -94,11 +94,10 @@ def predict(predictor: nnUNetPredictor, wanted: Sequence[AlteredCase], num_proce
 
 def _logits(predictor: nnUNetPredictor, wanted: Sequence[AlteredCase], progress: tqdm) -> Iterator[Logits]:
     channels = modality_channels(predictor)
-    about = predictor.configuration_manager, predictor.plans_manager, predictor.dataset_json
     for case, of_case in itertools.groupby(wanted, key=lambda altered: altered.case):
         read_case(case)  # complains, with a reason
         data, properties = preprocess(predictor, case)
         for _, condition, file in of_case:
             progress.set_postfix_str(f"{case.name}, {condition.description}")
             logits = predictor.predict_logits_from_preprocessed_data(condition.apply(data, channels))
-            yield Logits(logits.numpy(), properties, about, file)
+            yield Logits.of(predictor, logits, properties, file)

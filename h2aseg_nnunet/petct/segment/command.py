@@ -10,6 +10,7 @@ from h2aseg_nnunet.petct.dicom import require_dicom
 from h2aseg_nnunet.petct.options import (
     MODEL_FOLDER,
     Parser,
+    add_folds,
     add_model,
     add_overlay,
     add_prediction,
@@ -35,9 +36,7 @@ def add_arguments(parser: Parser) -> None:
     )
     add_model(parser, f"{MODEL_FOLDER.removesuffix('.')}, or a zip of nnUNetv2_export_model_to_zip.")
     parser.add_argument("-o", dest="output", required=True, metavar="FOLDER", help="Folder for everything.")
-    parser.add_argument(
-        "-f", dest="folds", nargs="+", default=(), metavar="FOLD", help="Folds to average (default: all trained)."
-    )
+    add_folds(parser)
     parser.add_argument(
         "--disable_tta", action="store_true", help="Predict without mirroring, which is faster and less accurate."
     )

@@ -86,9 +86,8 @@ def _predict(job: _Job | Outcome, model: Model, outputs: Outputs) -> _Job | Outc
 def _predicted(job: _Job, model: Model, outputs: Outputs) -> _Job:
     checked, data, properties = get(job.image)
     with predictor_of(model) as predictor:
-        values = predictor.predict_logits_from_preprocessed_data(data).numpy()
-        about = predictor.configuration_manager, predictor.plans_manager, predictor.dataset_json
-    logits = Logits(values, properties, about, outputs.network_mask(job.name))
+        values = predictor.predict_logits_from_preprocessed_data(data)
+        logits = Logits.of(predictor, values, properties, outputs.network_mask(job.name))
     put(Predicted(checked.prepared, logits, checked.findings, job.state), job.predicted)
     return job
 

@@ -187,20 +187,12 @@ def outcomes_of(
         return
     how = How(settings.grid, outputs.folder / "images", settings.ct_series, settings.pet_series)
     work = partial(_prepare_and_check, how=how, dataset=dataset, force=settings.force)
+    chosen = settings.checkpoint, settings.device, settings.step_size, settings.mirroring
     engine = chosen_engine()
     if engine is not None:
-        chosen = settings.checkpoint, settings.device, settings.step_size, settings.mirroring
         yield from segment_on_workers(engine, Model.of(model, folds, *chosen), todo, states, work, outputs)
         return
-    predictor = load_predictor(
-        nnUNetPredictor,
-        model,
-        folds,
-        settings.checkpoint,
-        settings.device,
-        settings.step_size,
-        settings.mirroring,
-    )
+    predictor = load_predictor(nnUNetPredictor, model, folds, *chosen)
     if settings.processes <= 1:
         yield from (_alone(case, work, predictor, outputs, states[case.name]) for case in todo)
         return
@@ -265,10 +257,9 @@ def _prepared(case: Input, how: How, dataset: Dataset, force: bool) -> _Checked:
 def _predict(predictor: nnUNetPredictor, checked: _Checked, outputs: Outputs, state: Any) -> Predicted:
     prepared = checked.prepared
     data, properties = preprocess(predictor, ImageFiles(prepared.input.name, list(prepared.images)))
-    logits = predictor.predict_logits_from_preprocessed_data(data).numpy()
-    about = predictor.configuration_manager, predictor.plans_manager, predictor.dataset_json
-    file = outputs.network_mask(prepared.input.name)
-    return Predicted(prepared, Logits(logits, properties, about, file), checked.findings, state)
+    values = predictor.predict_logits_from_preprocessed_data(data)
+    logits = Logits.of(predictor, values, properties, outputs.network_mask(prepared.input.name))
+    return Predicted(prepared, logits, checked.findings, state)
 
 
 def _require_rules(rules: RulesFile, model: Path) -> None:

@@ -3,16 +3,14 @@
 import argparse
 from pathlib import Path
 
-from h2aseg_nnunet.petct.options import Parser, add_model, add_organs, add_processes
+from h2aseg_nnunet.petct.options import Parser, add_folds, add_model, add_organs, add_processes
 from h2aseg_nnunet.petct.tune import METRICS
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the options."""
     add_model(parser)
-    parser.add_argument(
-        "-f", dest="folds", nargs="+", default=(), metavar="FOLD", help="Folds to fit on (default: all trained)."
-    )
+    add_folds(parser, "Folds to fit on (default: all trained).")
     parser.add_argument(
         "--metric",
         choices=METRICS,
