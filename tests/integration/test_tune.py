@@ -1,6 +1,7 @@
 """Rules on what nnU-Net itself writes: validation with --npz, and nnUNetv2_predict with --save_probabilities."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -42,11 +43,14 @@ def test_predictions_of_another_model_of_equal_plans_are_refused_by_its_weights(
     ours, stock = workspace.trained("binary"), workspace.trained("binary", trainer=STOCK_SHORT)
     images = workspace.images(ours, ours.cases[:1], tmp_path / "images")
     workspace.predict(stock, images, tmp_path / "predictions", trainer=STOCK_SHORT)
+    other = tmp_path / "stock" / ours.model().name
+    shutil.copytree(stock.model(trainer=STOCK_SHORT), other)
+    for folder in (tmp_path / "predictions", other):  # another test may have planned anew between the trainings
+        shutil.copy(ours.model() / "plans.json", folder)
     rules = write_rules(tmp_path / "rules.json", ours.model(), HALF)
 
-    # by the plans, where another test has planned anew between the two trainings
-    with pytest.raises(UserError, match=r"other weights in fold 0|is of another model"):
-        postprocess_folder(tmp_path / "predictions", tmp_path / "out", rules, model=stock.model(trainer=STOCK_SHORT))
+    with pytest.raises(UserError, match="other weights in fold 0"):
+        postprocess_folder(tmp_path / "predictions", tmp_path / "out", rules, model=other)
 
 
 @pytest.mark.parametrize("scheme", ["binary", "classes", "regions"])
