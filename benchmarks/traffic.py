@@ -31,7 +31,7 @@ WITHOUT_KERNEL = {
 
 
 def _plan(patch: Sequence[int], batch_size: int, strides: Sequence[Sequence[int]], **changes: Any) -> dict[str, Any]:
-    """A plan of nnU-Net's default widths."""
+    """A plan of nnU-Net's default widths for its U-Net, or given blocks per stage for that with a residual encoder."""
     dimension, n_stages = len(patch), len(strides)
     arguments = {
         "n_stages": n_stages,
@@ -48,7 +48,11 @@ def _plan(patch: Sequence[int], batch_size: int, strides: Sequence[Sequence[int]
         "dropout_op_kwargs": None,
         "nonlin": "torch.nn.LeakyReLU",
         "nonlin_kwargs": {"inplace": True},
-    }
+    } | changes
+    network = "PlainConvUNet"
+    if "n_blocks_per_stage" in arguments:
+        network = "ResidualEncoderUNet"
+        del arguments["n_conv_per_stage"]
     return {
         "patch_size": list(patch),
         "batch_size": batch_size,
@@ -58,8 +62,8 @@ def _plan(patch: Sequence[int], batch_size: int, strides: Sequence[Sequence[int]
         "normalization_schemes": ["CTNormalization", "ZScoreNormalization"],
         "use_mask_for_norm": [False] * 2,
         "architecture": {
-            "network_class_name": f"{UNET}PlainConvUNet",
-            "arch_kwargs": arguments | changes,
+            "network_class_name": UNET + network,
+            "arch_kwargs": arguments,
             "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
         },
     }
@@ -68,6 +72,10 @@ def _plan(patch: Sequence[int], batch_size: int, strides: Sequence[Sequence[int]
 ONCE, TWICE = [1, 1, 1], [2, 2, 2]
 PLANS = {
     "default 3D": _plan((128, 128, 128), 2, [ONCE] + [TWICE] * 5),
+    "ResEnc M": _plan(
+        (128, 128, 128), 2, [ONCE] + [TWICE] * 5,
+        n_blocks_per_stage=[1, 3, 4, 6, 6, 6], n_conv_per_stage_decoder=[1] * 5,
+    ),
     "larger patch": _plan((160, 128, 112), 2, [ONCE] + [TWICE] * 4 + [[2, 2, 1]]),
     "anisotropic": _plan(
         (28, 256, 256), 2, [ONCE, [1, 2, 2], [1, 2, 2], TWICE, TWICE, [1, 2, 2], [1, 2, 2]],
@@ -152,16 +160,22 @@ def _norm_prelu_backward(gradients, parts, tumor, w1, w0, slopes, mean, inverse_
     return 3 if tumor is None else 5, 2 * _size((gradients, parts, tumor)) + _size(result)
 
 
-def _means_by_share(maps, share, result) -> tuple[int, int]:
-    return len(maps) + 1, _size(maps) + len(maps) * _size(share)
+def _means_by_share(maps, shares, spans, masked, result) -> tuple[int, int]:
+    """A kernel for each map, and one for each share that divides the sums."""
+    of_shares = sum(span * _size(share) for share, span in zip(shares, spans, strict=True))
+    return len(maps) + len(shares), _size(maps) + of_shares
 
 
-def _means_by_share_backward(gradients, means_gradient, maps, share, result) -> tuple[int, int]:
-    """A kernel for each map; all but the first add to the share's gradient."""
-    *of_maps, of_share = result
-    return len(maps), _size((gradients, maps, of_maps)) + len(maps) * _size(share) + (2 * len(maps) - 1) * _size(
-        of_share
-    )
+def _means_by_share_backward(
+    gradients, means_gradient, maps, shares, spans, means, counts, of_shares, result
+) -> tuple[int, int]:
+    """A kernel for each map; all but the first of a share add to its gradient, if that is asked for."""
+    read = sum(span * _size(share) for share, span in zip(shares, spans, strict=True))
+    moved = _size((gradients, result[: len(maps)])) + read
+    if of_shares:
+        of_each = zip(result[len(maps) :], spans, strict=True)
+        moved += _size(maps) + sum((2 * span - 1) * _size(of_share) for of_share, span in of_each)
+    return len(maps), moved
 
 
 OWN = {

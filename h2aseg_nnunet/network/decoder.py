@@ -86,10 +86,11 @@ class DecoderStage(nn.Module):
     def forward(self, ct: Tensor, pet: Tensor, decoder: Tensor, logits: Tensor, regions: bool) -> Tensor:
         if self.tamw is None:
             return self.block(torch.cat([ct, pet, resize(decoder, ct.shape[2:])], dim=1))
-        features = {"ct": ct, "pet": pet, "decoder": decoder}
+        sizes = {"tumor": ct.shape[2:]}
         if self.is_gated:
-            features["coarse_tumor"] = tumor_probability(logits, decoder.shape[2:], regions)
-        features["tumor"] = tumor_probability(logits, ct.shape[2:], regions)
+            sizes["coarse_tumor"] = decoder.shape[2:]
+        guides = tumor_probabilities(logits, list(sizes.values()), regions)
+        features = {"ct": ct, "pet": pet, "decoder": decoder, **dict(zip(sizes, guides, strict=True))}
         if kernels.use_fused(self, ct):
             return kernels.decoder_stage(self, **features)
         return self.block(self.tamw(**features))
@@ -150,9 +151,16 @@ def tumor_probability(logits: Tensor, size: Sequence[int], regions: bool = False
     Classes: 1 - p(background), every foreground class is target; with the release's two classes this is its softmax.
     Regions: the largest region's probability, for regions may lie within one another.
     """
+    (probability,) = tumor_probabilities(logits, [size], regions)
+    return probability
+
+
+def tumor_probabilities(logits: Tensor, sizes: Sequence[Sequence[int]], regions: bool = False) -> list[Tensor]:
+    """`tumor_probability` at several resolutions."""
+    if not regions and logits.shape[1] == 2:  # interpolation is linear: one map of differences is enough
+        difference = logits[:, 1:] - logits[:, :1]
+        return [resize(difference, size).sigmoid() for size in sizes]
+    resized = (resize(logits, size) for size in sizes)
     if regions:
-        return resize(logits, size).amax(dim=1, keepdim=True).sigmoid()
-    if logits.shape[1] == 2:  # interpolation is linear: one map of differences is enough
-        return resize(logits[:, 1:] - logits[:, :1], size).sigmoid()
-    logits = resize(logits, size)
-    return (logits[:, 1:].logsumexp(dim=1, keepdim=True) - logits[:, :1]).sigmoid()
+        return [each.amax(dim=1, keepdim=True).sigmoid() for each in resized]
+    return [(each[:, 1:].logsumexp(dim=1, keepdim=True) - each[:, :1]).sigmoid() for each in resized]

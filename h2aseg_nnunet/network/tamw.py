@@ -121,14 +121,20 @@ class GatedTAMW(nn.Module):
     def forward(self, ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor, coarse_tumor: Tensor) -> Tensor:
         tumor, coarse_tumor = tumor.to(ct.dtype), coarse_tumor.to(decoder.dtype)
         with torch.autocast(ct.device.type, enabled=False):
-            gains, shift = self.gains_and_shift(_means_of_all(ct, pet, decoder, tumor, coarse_tumor))
+            gains, shift = self.gains_and_shift(self.means(ct, pet, decoder, tumor, coarse_tumor))
         ct_gain, pet_gain, decoder_gain = per_voxel(gains, like=ct).split(self.parts, dim=1)
         decoder = self.weigh_decoder(decoder, coarse_tumor, decoder_gain, per_voxel(shift, like=decoder))
         return torch.cat([ct * (1 + ct_gain * tumor), pet * (1 + pet_gain * tumor), resize(decoder, ct.shape[2:])], 1)
 
+    @staticmethod
+    def means(ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor, coarse_tumor: Tensor) -> Tensor:
+        """Means over tumor and background, (b, 2, channels), channels in the order CT, PET, decoder."""
+        pairs = (ct, tumor), (pet, tumor), (decoder, coarse_tumor)
+        return torch.cat([means_by_share(features, p) for features, p in pairs], 2)
+
     def gains_and_shift(self, means: Tensor) -> tuple[Tensor, Tensor]:
-        """(b, channels, 2), means over tumor and background -> g (b, channels) and s (b, decoder_channels)."""
-        outputs = self.fc2(self.fc1(means.transpose(1, 2).flatten(1)).tanh())
+        """(b, 2, channels), means over tumor and background -> g (b, channels) and s (b, decoder_channels)."""
+        outputs = self.fc2(self.fc1(means.flatten(1)).tanh())
         gains, shift = outputs.split((sum(self.parts), self.parts[2]), dim=1)
         return gains.tanh(), shift
 
@@ -141,27 +147,15 @@ class GatedTAMW(nn.Module):
         self, ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor, coarse_tumor: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Gains of tumor, and zeros for background, (b, channels) each, channels in the order CT, PET, decoder."""
-        means = [means_by_share(x, p) for x, p in ((ct, tumor), (pet, tumor), (decoder, coarse_tumor))]
-        gains, _ = self.gains_and_shift(torch.cat(means, 1))
+        gains, _ = self.gains_and_shift(self.means(ct, pet, decoder, tumor, coarse_tumor))
         return gains, torch.zeros_like(gains)
 
 
-def _means_of_all(ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor, coarse_tumor: Tensor) -> Tensor:
-    """(b, channels, 2), channels in the order CT, PET, decoder."""
-    pairs = (ct, tumor), (pet, tumor), (decoder, coarse_tumor)
-    return torch.cat([means_by_share(features, p) for features, p in pairs], 1)
-
-
 def means_by_share(features: Tensor, tumor: Tensor) -> Tensor:
-    """(b, c, *), (b, 1, *) -> (b, c, 2): means over tumor and over background, 0 over an empty one."""
-    in_tumor = _mean(features * tumor)
-    return torch.stack([in_tumor, _mean(features) - in_tumor], -1) / shares(tumor)
-
-
-def shares(tumor: Tensor) -> Tensor:
-    """(b, 1, *) -> (b, 1, 2): shares of voxels in tumor and in background, each with one voxel more."""
-    share, one_voxel = _mean(tumor), 1 / tumor[0].numel()
-    return torch.stack([share + one_voxel, 1 + one_voxel - share], -1)
+    """(b, c, *), (b, 1, *) -> (b, 2, c): means over tumor and over background, each of one voxel more, of value 0."""
+    in_tumor, share, one_voxel = _mean(features * tumor), _mean(tumor), 1 / tumor[0].numel()
+    in_background = _mean(features) - in_tumor
+    return torch.stack([in_tumor / (share + one_voxel), in_background / (1 - share + one_voxel)], 1)
 
 
 def per_voxel(values: Tensor, like: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ def bidirectional_attention(
             attention.key_channels,
             *(each.from_target.weight for each in directions),
             *(each.from_source.weight for each in directions),
-            *(each.output_weight() for each in directions),
+            *(each.out.weight for each in directions),
+            *(each.layer_scale for each in directions if each.layer_scale is not None),
         )
         projected = torch.bmm(tokens.view(2, -1, c), weight.mT).view(2 * b, n, t, 6, c)
         query, query_other, key, value, key_other, value_other = projected.unbind(-2)
@@ -76,11 +77,14 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, drop
 class _StackedWeights(torch.autograd.Function):
     """Projections of both streams, (2, 6 c, c), and half of both output projections, (2, c, c), in another type.
 
+    If there are layer scales, the rows of the output projections are multiplied with them.
+
     Rows of a stream's projection, c each: queries to itself and to the other stream, its keys and values for itself,
     its keys and values for the other stream.
 
     Args:
-        parameters: from_target, from_source and out, of the direction that updates CT and of that which updates PET.
+        parameters: from_target, from_source, out and perhaps layer_scale, of the direction that updates CT and of that
+            which updates PET.
     """
 
     @staticmethod
@@ -89,11 +93,18 @@ class _StackedWeights(torch.autograd.Function):
         new = torch.zeros if key_channels < channels else torch.empty
         weight = new(2, 6, channels, channels, dtype=dtype, device=parameters[0].device)
         output = torch.empty(2, channels, channels, dtype=dtype, device=parameters[0].device)
+        scales = output.new_empty(2, channels)
         ctx.key_channels, ctx.type, ctx.shapes = key_channels, parameters[0].dtype, [p.shape for p in parameters]
         places = _places(weight, key_channels)
         parts = _parts(parameters[:4], key_channels)
-        torch._foreach_copy_([*places, *output.unbind(0)], [*parts, *parameters[4:]])
-        return weight.flatten(1, 2), output.mul_(0.5)
+        ctx.has_scales = len(parameters) > 6
+        others = [*output.unbind(0), *(scales.unbind(0) if ctx.has_scales else ())]
+        torch._foreach_copy_([*places, *others], [*parts, *parameters[4:]])
+        if not ctx.has_scales:
+            return weight.flatten(1, 2), output.mul_(0.5)
+        halves = scales.mul_(0.5).unsqueeze(-1)
+        ctx.save_for_backward(output, halves)
+        return weight.flatten(1, 2), output * halves
 
     @staticmethod
     def backward(ctx: Any, weight: Tensor, output: Tensor) -> tuple[Tensor | None, ...]:
@@ -101,7 +112,13 @@ class _StackedWeights(torch.autograd.Function):
         weight, channels = weight.contiguous(), weight.shape[-1]
         places = _places(weight.unflatten(1, (6, channels)), ctx.key_channels)
         parts = _parts(gradients[:4], ctx.key_channels)
-        torch._foreach_copy_([*parts, *gradients[4:]], [*places, *output.contiguous().mul_(0.5).unbind(0)])
+        if ctx.has_scales:
+            unscaled, halves = ctx.saved_tensors
+            of_scales = (output * unscaled).sum(-1).mul_(0.5)
+            others = [*(output * halves).unbind(0), *of_scales.unbind(0)]
+        else:
+            others = [*output.contiguous().mul_(0.5).unbind(0)]
+        torch._foreach_copy_([*parts, *gradients[4:]], [*places, *others])
         return None, None, *gradients
 
 

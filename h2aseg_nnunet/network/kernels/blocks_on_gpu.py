@@ -266,18 +266,54 @@ class Blocks(torch.autograd.Function):
 
 
 class MeansByShare(torch.autograd.Function):
-    """Maps as they are, and their means over positions in what the share counts and in the rest; see ops.py."""
+    """Maps as they are, and their means over positions in what a share counts and in the rest, (b, 2, c); see ops.py.
+
+    Args:
+        masked: Whether sums are divided by the share and by the rest, or by all voxels.
+        spans: Number of maps of each share.
+        tensors: Shares, then maps.
+    """
 
     @staticmethod
-    def forward(ctx: Any, share: Tensor, *maps: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(share, *maps)
-        return *maps, torch.ops.h2aseg.means_by_share(maps, share)
+    def forward(ctx: Any, masked: bool, spans: tuple[int, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
+        shares, maps = tensors[: len(spans)], tensors[len(spans) :]
+        means, counts = torch.ops.h2aseg.means_by_share(maps, shares, spans, masked)
+        ctx.masked, ctx.spans = masked, spans
+        ctx.save_for_backward(means, counts, *tensors)
+        return *maps, means
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        share, *maps = ctx.saved_tensors
-        *of_maps, of_share = torch.ops.h2aseg.means_by_share_backward(gradients[:-1], gradients[-1], maps, share)
-        return of_share if ctx.needs_input_grad[0] else None, *of_maps
+        means, counts, *tensors = ctx.saved_tensors
+        *gradients, of_means = gradients
+        n = len(ctx.spans)
+        of_shares = any(ctx.needs_input_grad[2 : 2 + n])
+        found = torch.ops.h2aseg.means_by_share_backward(
+            gradients, of_means, tensors[n:], tensors[:n], ctx.spans, means if ctx.masked else None, counts, of_shares
+        )
+        of_maps, of_each = found[: len(gradients)], found[len(gradients) :]
+        return None, None, *(of_each if of_shares else [None] * n), *of_maps
+
+
+class WeighDecoder(torch.autograd.Function):
+    """GatedTAMW.weigh_decoder without a gradient of the coarse tumor probability unless it is asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, decoder: Tensor, tumor: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+        ctx.save_for_backward(decoder, tumor, gain, shift)
+        return torch.addcmul(decoder, torch.addcmul(shift, decoder, gain), tumor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        decoder, tumor, gain, shift = ctx.saved_tensors
+        in_tumor = gradient * tumor
+        positions = list(range(2, decoder.ndim))
+        of_shift = in_tumor.sum(positions, keepdim=True)
+        of_gain = (in_tumor * decoder).sum(positions, keepdim=True)
+        of_tumor = None
+        if ctx.needs_input_grad[1]:
+            of_tumor = (gradient * torch.addcmul(shift, decoder, gain)).sum(1, keepdim=True)
+        return torch.addcmul(gradient, in_tumor, gain), of_tumor, of_gain, of_shift
 
 
 class _Room:

@@ -14,11 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from h2aseg_nnunet.network.kernels.attention_on_gpu import bidirectional_attention
-from h2aseg_nnunet.network.kernels.blocks_on_gpu import Blocks, Geometry, MeansByShare, NormPReLUConv, NormPReLUs, Stems
+from h2aseg_nnunet.network.kernels.blocks_on_gpu import (
+    Blocks,
+    Geometry,
+    MeansByShare,
+    NormPReLUConv,
+    NormPReLUs,
+    Stems,
+    WeighDecoder,
+)
 from h2aseg_nnunet.network.kernels.stacking import stack_pairs
 from h2aseg_nnunet.network.norm import compute_dtype, exact_dtype
 from h2aseg_nnunet.network.resize import resize
-from h2aseg_nnunet.network.tamw import GatedTAMW, per_voxel, shares
+from h2aseg_nnunet.network.tamw import GatedTAMW, per_voxel
 
 if TYPE_CHECKING:
     from h2aseg_nnunet.network.blocks import NormPReLU, ResidualBlock, StemBlock
@@ -75,9 +83,9 @@ def _published(
     The means pass the gradient of their maps on, which is one addition of a map less each.
     """
     size = ct.shape[2:]
-    ct, pet, streams = MeansByShare.apply(tumor, ct, pet)
-    decoder, decoder_means = MeansByShare.apply(_share_of_resized(decoder, size), decoder)
-    w1, w0 = _gains(tamw, streams, decoder_means[..., :1])
+    shares = (tumor, _share_of_resized(decoder, size))
+    ct, pet, decoder, means = MeansByShare.apply(False, (2, 1), *shares, ct, pet, decoder)
+    w1, w0 = _gains(tamw, means)
     return [ct, pet, resize(decoder, size)], (tumor, w1, w0)
 
 
@@ -85,15 +93,12 @@ def _gated(
     tamw: GatedTAMW, ct: Tensor, pet: Tensor, decoder: Tensor, tumor: Tensor, coarse_tumor: Tensor
 ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
     """The same for GatedTAMW; decoder features are weighed at their own resolution, where maps are small."""
-    ct, pet, streams = MeansByShare.apply(tumor, ct, pet)
-    decoder, decoder_means = MeansByShare.apply(coarse_tumor, decoder)
+    ct, pet, decoder, means = MeansByShare.apply(True, (2, 1), tumor, coarse_tumor, ct, pet, decoder)
     with torch.autocast(ct.device.type, enabled=False):
-        gains, shift = tamw.gains_and_shift(
-            torch.cat([streams / shares(tumor), decoder_means / shares(coarse_tumor)], 1)
-        )
+        gains, shift = tamw.gains_and_shift(means)
     streams_gain, decoder_gain = gains.split((sum(tamw.parts[:2]), tamw.parts[2]), dim=1)
     decoder_gain, shift = per_voxel(decoder_gain, like=decoder), per_voxel(shift, like=decoder)
-    decoder = tamw.weigh_decoder(decoder, coarse_tumor.to(decoder.dtype), decoder_gain, shift)
+    decoder = WeighDecoder.apply(decoder, coarse_tumor.to(decoder.dtype), decoder_gain, shift)
     w1 = F.pad(streams_gain, (0, tamw.parts[2]))
     return [ct, pet, resize(decoder, ct.shape[2:])], (tumor, w1, torch.zeros_like(w1))
 
@@ -108,14 +113,14 @@ def _share_of_resized(x: Tensor, size: Sequence[int]) -> Tensor:
     return backward[len(extents)](share, list(size), [1, 1, *extents], True)
 
 
-def _gains(tamw: "TAMW", streams: Tensor, decoder: Tensor) -> tuple[Tensor, Tensor]:
+def _gains(tamw: "TAMW", means: Tensor) -> tuple[Tensor, Tensor]:
     """Gains of tumor and of background, (b, c), by one product per layer.
 
-    Shape:
-        streams: (b, 2 c_l, 2), means of CT and PET in tumor and in background; decoder: (b, 2 c_(l+1), 1).
+    Of the decoder's features (b, 2, c) holds the same mean for both in the place of the tumor's.
     """
-    with torch.autocast(streams.device.type, enabled=False):
-        pooled = torch.cat([streams, decoder.expand(-1, -1, 2)], 1).permute(2, 1, 0)  # (2, c, b)
+    with torch.autocast(means.device.type, enabled=False):
+        streams, decoder = means.split((sum(tamw.parts[:2]), tamw.parts[2]), 2)
+        pooled = torch.cat([streams, decoder[:, :1].expand(-1, 2, -1)], 2).permute(1, 2, 0)  # (2, c, b)
         of_tumor, of_background = (
             [gains.fc1.weight, gains.fc1.bias, gains.fc2.weight, gains.fc2.bias]
             for gains in (tamw.tumor_gains, tamw.background_gains)

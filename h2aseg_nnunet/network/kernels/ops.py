@@ -9,6 +9,11 @@ parts are CT, PET and decoder features and weighed on the way: ct (1 - w0 + (w1 
 Shapes: parts (b, c_i, *), c channels in all; tumor (b, 1, *); w1, w0 (b, c); slopes (1,), the first of every part, then
 perhaps the second of every part; outs and their gradients in the same order, (b, c_i, *), each perhaps a slice of the
 channels of another map; mean, inverse_std (b, c).
+
+`means_by_share` averages maps over what a share of each voxel counts, and over the rest. There is a share for the first
+spans[0] maps, one for the next spans[1], and so on; maps of different shares may differ in extents.
+
+Shapes: maps (b, c_i, *), c channels in all; shares (b or 1, 1, *); means and counts (b, 2, c).
 """
 
 from collections.abc import Callable, Sequence
@@ -24,8 +29,9 @@ SCHEMAS = (
     "Tensor(b!) mean, Tensor(c!) inverse_std, bool again) -> ()",
     "norm_prelu_backward(Tensor[] gradients, Tensor[] parts, Tensor? tumor, Tensor? w1, Tensor? w0, Tensor[] slopes, "
     "Tensor mean, Tensor inverse_std) -> Tensor[]",
-    "means_by_share(Tensor[] maps, Tensor share) -> Tensor",
-    "means_by_share_backward(Tensor[] gradients, Tensor means_gradient, Tensor[] maps, Tensor share) -> Tensor[]",
+    "means_by_share(Tensor[] maps, Tensor[] shares, int[] spans, bool masked) -> Tensor[]",
+    "means_by_share_backward(Tensor[] gradients, Tensor means_gradient, Tensor[] maps, Tensor[] shares, int[] spans, "
+    "Tensor? means, Tensor counts, bool of_shares) -> Tensor[]",
 )
 
 MAX_CONSTANT_INVERSE_STD = (CONSTANT_VARIANCE + EPS) ** -0.5
@@ -119,22 +125,59 @@ def _weigh_backward(
     )
 
 
-def means_by_share(maps: Sequence[Tensor], share: Tensor) -> Tensor:
-    """Maps (b, c_i, *), share (b or 1, 1, *) -> (b, c, 2): means of all maps times the share, and times 1 - share."""
-    x = torch.cat([each.to(exact_dtype(each)) for each in maps], 1)
-    return torch.stack([(x * share).flatten(2).mean(-1), (x * (1 - share.to(x.dtype))).flatten(2).mean(-1)], -1)
+def means_by_share(
+    maps: Sequence[Tensor], shares: Sequence[Tensor], spans: Sequence[int], masked: bool
+) -> list[Tensor]:
+    """Means of all maps times the share and times 1 - share, and the counts that their sums were divided by.
+
+    Counts are voxels; if masked, only those of the share and of the rest, with one more each.
+    """
+    means, counts = [], []
+    for x, share in zip(maps, _of_maps(shares, spans), strict=True):
+        values, p = x.flatten(2).to(exact_dtype(x)), share.flatten(2).to(exact_dtype(x))
+        inside = (values * p).sum(-1)
+        voxels = torch.full_like(inside, p.shape[-1])
+        of_share = p.sum(-1).expand_as(inside)
+        counts.append(torch.stack([of_share + 1, voxels - of_share + 1] if masked else [voxels, voxels], 1))
+        means.append(torch.stack([inside, (values * (1 - p)).sum(-1)], 1) / counts[-1])
+    return [torch.cat(means, 2), torch.cat(counts, 2)]
 
 
 def means_by_share_backward(
-    gradients: Sequence[Tensor], means_gradient: Tensor, maps: Sequence[Tensor], share: Tensor
+    gradients: Sequence[Tensor],
+    means_gradient: Tensor,
+    maps: Sequence[Tensor],
+    shares: Sequence[Tensor],
+    spans: Sequence[int],
+    means: Tensor | None,
+    counts: Tensor,
+    of_shares: bool,
 ) -> list[Tensor]:
-    """Gradients of the maps, to which other gradients of theirs are added, and of the share (b, 1, *)."""
-    shape = (*means_gradient.shape[:2], *[1] * (share.ndim - 2))
-    inside, outside = ((each / share[0].numel()).view(shape) for each in means_gradient.unbind(-1))
-    x, exact = torch.cat([each.to(inside.dtype) for each in maps], 1), share.to(inside.dtype)
-    of_x = torch.cat(list(gradients), 1) + outside + (inside - outside) * exact
-    of_share = (x * (inside - outside)).sum(1, keepdim=True)
-    return [*(each.to(maps[0].dtype, copy=True) for each in _split(of_x, maps)), of_share.to(share.dtype)]
+    """Gradients of the maps, to which other gradients of theirs are added, and if asked for of the shares (b, 1, *).
+
+    The means are needed only where they were masked: the counts then depend on the shares.
+    """
+    widths = [x.shape[1] for x in maps]
+    each = (means_gradient / counts).split(widths, 2)
+    masked = (torch.zeros_like(counts) if means is None else means).split(widths, 2)
+    of_maps: list[Tensor] = []
+    of_each: list[Tensor] = []
+    for x, gradient, share, g, m in zip(maps, gradients, _of_maps(shares, spans), each, masked, strict=True):
+        shape = (*g.shape[::2], *[1] * (share.ndim - 2))
+        (inside, outside), (mean_in, mean_out) = ([e.view(shape) for e in both.unbind(1)] for both in (g, m))
+        of_x = gradient + outside + (inside - outside) * share.to(inside.dtype)
+        of_maps.append(of_x.to(x.dtype))
+        if of_shares:
+            values = x.to(inside.dtype)
+            of_each.append(((values - mean_in) * inside - (values - mean_out) * outside).sum(1, keepdim=True))
+    firsts = [sum(spans[:i]) for i in range(len(spans))] if of_shares else []
+    totals = (sum(of_each[at : at + span]) for at, span in zip(firsts, spans, strict=False))
+    return [*of_maps, *(total.to(share.dtype) for total, share in zip(totals, shares, strict=False))]
+
+
+def _of_maps(shares: Sequence[Tensor], spans: Sequence[int]) -> list[Tensor]:
+    """The share of each map."""
+    return [share for share, span in zip(shares, spans, strict=True) for _ in range(span)]
 
 
 def _fake_norm_prelu_backward(
@@ -152,15 +195,25 @@ def _fake_norm_prelu_backward(
     return [*of_parts, slopes[0].new_empty(len(slopes)), *of_weighing]
 
 
-def _fake_means_by_share(maps: Sequence[Tensor], share: Tensor) -> Tensor:
-    channels = sum(each.shape[1] for each in maps)
-    return maps[0].new_empty(len(maps[0]), channels, 2, dtype=exact_dtype(maps[0]))
+def _fake_means_by_share(
+    maps: Sequence[Tensor], shares: Sequence[Tensor], spans: Sequence[int], masked: bool
+) -> list[Tensor]:
+    shape = len(maps[0]), 2, sum(each.shape[1] for each in maps)
+    return [maps[0].new_empty(shape, dtype=exact_dtype(maps[0])) for _ in range(2)]
 
 
 def _fake_means_by_share_backward(
-    gradients: Sequence[Tensor], means_gradient: Tensor, maps: Sequence[Tensor], share: Tensor
+    gradients: Sequence[Tensor],
+    means_gradient: Tensor,
+    maps: Sequence[Tensor],
+    shares: Sequence[Tensor],
+    spans: Sequence[int],
+    means: Tensor | None,
+    counts: Tensor,
+    of_shares: bool,
 ) -> list[Tensor]:
-    return [*map(_dense_like, maps), share.new_empty(len(maps[0]), *share.shape[1:])]
+    of_each = [share.new_empty(len(maps[0]), *share.shape[1:]) for share in shares] if of_shares else []
+    return [*map(_dense_like, maps), *of_each]
 
 
 def _dense_like(x: Tensor) -> Tensor:

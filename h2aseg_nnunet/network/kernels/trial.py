@@ -42,7 +42,7 @@ def _run(device: torch.device) -> list[Tensor]:
         return torch.randn(*shape, generator=generator).to(device)
 
     parts = [noise(2, channels, 4, 5, 60) for channels in (2, 2, 3)]
-    share, w1, w0, means = noise(2, 1, 4, 5, 60).sigmoid(), noise(2, 7), noise(2, 7), noise(2, 4, 2)
+    share, w1, w0, of_means = noise(2, 1, 4, 5, 60).sigmoid(), noise(2, 7), noise(2, 7), noise(2, 2, 7)
     slopes = [torch.tensor([0.2 + 0.1 * i]).to(device) for i in range(6)]
     maps = [noise(2, part.shape[1] + 2, 4, 5, 60)[:, 1:-1] for part in (*parts, *parts)]
     run, found = torch.ops.h2aseg, []
@@ -50,5 +50,11 @@ def _run(device: torch.device) -> list[Tensor]:
         outs, statistics = [each.clone() for each in maps], [noise(2, 7), noise(2, 7)]
         run.norm_prelu(parts, *weighing, slopes, outs, *statistics, False)
         found += [*outs, *statistics, *run.norm_prelu_backward(maps, parts, *weighing, slopes, *statistics)]
-    found += [run.means_by_share(parts[:2], share)]
-    return [*found, *run.means_by_share_backward(maps[:2], means, parts[:2], share)]
+    shares, spans = [share, share * 0.5], [2, 1]
+    for masked in (True, False):
+        means, counts = run.means_by_share(parts, shares, spans, masked)
+        found += [means, counts]
+        found += run.means_by_share_backward(
+            maps[:3], of_means, parts, shares, spans, means if masked else None, counts, masked
+        )
+    return found

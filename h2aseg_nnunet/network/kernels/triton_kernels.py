@@ -334,12 +334,13 @@ def _share_sums(
     x, share, sums, first, c0, channels, voxels, chunks, share_stride, rows,
     ACC: tl.constexpr, BLOCK: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
-    """Of every chunk of a row of one map: sums of x times the share, and times 1 - share."""
+    """Of every chunk of a row of one map: sums of x times the share, of x times 1 - share, and of the share."""
     own, chunk = tl.program_id(1), tl.program_id(0)
     b = own // c0
     row = b * channels + first + own % c0
     inside = tl.full((), 0, ACC)
     outside = tl.full((), 0, ACC)
+    of_share = tl.full((), 0, ACC)
     for step in range(STEPS):
         offsets = (chunk * STEPS + step) * BLOCK + tl.arange(0, BLOCK)
         mask = offsets < voxels
@@ -347,26 +348,42 @@ def _share_sums(
         p = tl.load(share + b.to(tl.int64) * share_stride + offsets, mask, other=0).to(ACC)
         inside += tl.sum(values * p, 0)
         outside += tl.sum(values * (1 - p), 0)
+        of_share += tl.sum(p, 0)
     tl.store(sums + row * chunks + chunk, inside)
     tl.store(sums + (rows + row) * chunks + chunk, outside)
+    tl.store(sums + (2 * rows + row) * chunks + chunk, of_share)
 
 
 @kernel
-def _share_means(sums, means, voxels, chunks, rows, CHUNKS: tl.constexpr):
-    """The chunks of each row added up, and divided by the voxels."""
-    row, chunk = tl.program_id(0), tl.arange(0, CHUNKS)
-    inside = tl.load(sums + row * chunks + chunk, chunk < chunks, other=0)
-    outside = tl.load(sums + (rows + row) * chunks + chunk, chunk < chunks, other=0)
-    tl.store(means + 2 * row, tl.sum(inside, 0) / voxels)
-    tl.store(means + 2 * row + 1, tl.sum(outside, 0) / voxels)
+def _share_means(
+    sums, means, counts, first, c0, channels, voxels, chunks, rows, MASKED: tl.constexpr, CHUNKS: tl.constexpr
+):
+    """The chunks of each row of a share's maps added up, and divided by the voxels they are of."""
+    own, chunk = tl.program_id(0), tl.arange(0, CHUNKS)
+    b, c = own // c0, first + own % c0
+    place = sums + (b * channels + c) * chunks + chunk
+    inside = tl.sum(tl.load(place, chunk < chunks, other=0), 0)
+    outside = tl.sum(tl.load(place + rows * chunks, chunk < chunks, other=0), 0)
+    of_share = tl.sum(tl.load(place + 2 * rows * chunks, chunk < chunks, other=0), 0)
+    count_in = of_share * 0 + voxels
+    count_out = count_in
+    if MASKED:
+        count_out = voxels - of_share + 1
+        count_in = of_share + 1
+    at = b * 2 * channels + c
+    tl.store(means + at, inside / count_in)
+    tl.store(means + at + channels, outside / count_out)
+    tl.store(counts + at, count_in)
+    tl.store(counts + at + channels, count_out)
 
 
 @kernel
 def _means_backward(
-    x, gradient, share, of_means, result, of_share, first, c0, channels, voxels, share_stride, gradient_stride,
-    ADD: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
+    x, gradient, share, of_means, means, counts, result, of_share, first, c0, channels, voxels, share_stride,
+    gradient_stride, MASKED: tl.constexpr, SHARE: tl.constexpr, ADD: tl.constexpr, ACC: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of one map, another gradient of it included, and of the share, to what is there if ADD."""
+    """Gradients of one map, another gradient of it included, and if SHARE of the share, to what is there if ADD."""
     b, block = tl.program_id(1), tl.program_id(0)
     offsets = block * BLOCK + tl.arange(0, BLOCK)
     mask = offsets < voxels
@@ -377,14 +394,21 @@ def _means_backward(
         total = tl.load(place, mask, other=0).to(ACC)
     for c in range(c0):
         start = (b * c0 + c).to(tl.int64) * voxels
-        at = (b * channels + first + c) * 2
-        inside, outside = tl.load(of_means + at).to(ACC) / voxels, tl.load(of_means + at + 1).to(ACC) / voxels
+        at_in = b * 2 * channels + first + c
+        at_out = at_in + channels
+        inside = tl.load(of_means + at_in).to(ACC) / tl.load(counts + at_in)
+        outside = tl.load(of_means + at_out).to(ACC) / tl.load(counts + at_out)
         g = tl.load(
             gradient + b.to(tl.int64) * gradient_stride + (b * 0 + c).to(tl.int64) * voxels + offsets, mask, other=0
         )
         tl.store(result + start + offsets, g.to(ACC) + outside + (inside - outside) * p, mask)
-        total += tl.load(x + start + offsets, mask, other=0).to(ACC) * (inside - outside)
-    tl.store(place, total, mask)
+        if SHARE:
+            values = tl.load(x + start + offsets, mask, other=0).to(ACC)
+            total += values * (inside - outside)
+            if MASKED:  # the counts depend on the share, too
+                total += tl.load(means + at_out) * outside - tl.load(means + at_in) * inside
+    if SHARE:
+        tl.store(place, total, mask)
 
 
 def norm_prelu(
@@ -481,42 +505,63 @@ def norm_prelu_backward(
     return [*of_parts, of_slopes.to(slopes[0].dtype), of_tumor, of_w1, of_w0]
 
 
-def means_by_share(maps: Sequence[Tensor], share: Tensor) -> Tensor:
+def means_by_share(
+    maps: Sequence[Tensor], shares: Sequence[Tensor], spans: Sequence[int], masked: bool
+) -> list[Tensor]:
     """See ops.py."""
-    share, voxels, first = share.contiguous(), share[0].numel(), 0
-    b, channels, steps = len(maps[0]), sum(x.shape[1] for x in maps), _steps(voxels)
-    chunks = triton.cdiv(voxels, BLOCK * steps)
-    sums = share.new_empty(2, b * channels, chunks, dtype=exact_dtype(maps[0]))
-    means = sums.new_empty(b, channels, 2)
-    with torch.cuda.device_of(share):
-        for x in maps:
-            _share_sums[(chunks, b * x.shape[1])](
-                x.contiguous(), share, sums, first, x.shape[1], channels, voxels, chunks,
-                voxels if len(share) > 1 else 0, b * channels, ACC=_TYPES[sums.dtype], BLOCK=BLOCK, STEPS=steps,
+    b, channels, first, maps = len(maps[0]), sum(x.shape[1] for x in maps), 0, list(maps)
+    means, counts = (maps[0].new_empty(b, 2, channels, dtype=exact_dtype(maps[0])) for _ in range(2))
+    accumulator, rows = _TYPES[means.dtype], b * channels
+    with torch.cuda.device_of(means):
+        for share, span in zip(shares, spans, strict=True):
+            share, voxels, first_of_share = share.contiguous(), share[0].numel(), first
+            steps = _steps(voxels)
+            chunks = triton.cdiv(voxels, BLOCK * steps)
+            sums = means.new_empty(3, rows, chunks)
+            for x in maps[:span]:
+                _share_sums[(chunks, b * x.shape[1])](
+                    x.contiguous(), share, sums, first, x.shape[1], channels, voxels, chunks,
+                    voxels if len(share) > 1 else 0, rows, ACC=accumulator, BLOCK=BLOCK, STEPS=steps,
+                )  # fmt: skip
+                first += x.shape[1]
+            del maps[:span]
+            width = first - first_of_share
+            _share_means[(b * width,)](
+                sums, means, counts, first_of_share, width, channels, voxels, chunks, rows,
+                MASKED=masked, CHUNKS=triton.next_power_of_2(chunks),
             )  # fmt: skip
-            first += x.shape[1]
-        _share_means[(b * channels,)](sums, means, voxels, chunks, b * channels, CHUNKS=triton.next_power_of_2(chunks))
-    return means
+    return [means, counts]
 
 
 def means_by_share_backward(
-    gradients: Sequence[Tensor], means_gradient: Tensor, maps: Sequence[Tensor], share: Tensor
+    gradients: Sequence[Tensor],
+    means_gradient: Tensor,
+    maps: Sequence[Tensor],
+    shares: Sequence[Tensor],
+    spans: Sequence[int],
+    means: Tensor | None,
+    counts: Tensor,
+    of_shares: bool,
 ) -> list[Tensor]:
     """See ops.py."""
-    share, means_gradient = share.contiguous(), means_gradient.contiguous()
-    b, voxels, first = len(maps[0]), share[0].numel(), 0
-    results, of_share = [], share.new_empty(b, *share.shape[1:])
-    with torch.cuda.device_of(share):
-        for x, gradient in zip(maps, gradients, strict=True):
-            x, gradient, result = x.contiguous(), _Slice(gradient), torch.empty_like(x).contiguous()
-            _means_backward[(triton.cdiv(voxels, BLOCK), b)](
-                x, gradient.tensor, share, means_gradient, result, of_share, first, x.shape[1],
-                means_gradient.shape[1], voxels, voxels if len(share) > 1 else 0, gradient.stride,
-                ADD=first > 0, ACC=_TYPES[means_gradient.dtype], BLOCK=BLOCK,
-            )  # fmt: skip
-            results.append(result)
-            first += x.shape[1]
-    return [*results, of_share]
+    means_gradient, b, first = means_gradient.contiguous(), len(maps[0]), 0
+    of_maps: list[Tensor] = []
+    of_each = [share.new_empty(b, *share.shape[1:]) for share in shares] if of_shares else list(shares)
+    with torch.cuda.device_of(counts):
+        for share, of_share, span in zip(shares, of_each, spans, strict=True):
+            share, voxels = share.contiguous(), share[0].numel()
+            for i in range(span):
+                x, gradient = maps[len(of_maps)].contiguous(), _Slice(gradients[len(of_maps)])
+                result = torch.empty_like(x).contiguous()
+                _means_backward[(triton.cdiv(voxels, BLOCK), b)](
+                    x, gradient.tensor, share, means_gradient, counts if means is None else means, counts, result,
+                    of_share, first, x.shape[1], counts.shape[2], voxels, voxels if len(share) > 1 else 0,
+                    gradient.stride, MASKED=means is not None, SHARE=of_shares, ADD=of_shares and i > 0,
+                    ACC=_TYPES[counts.dtype], BLOCK=BLOCK,
+                )  # fmt: skip
+                of_maps.append(result)
+                first += x.shape[1]
+    return [*of_maps, *(of_each if of_shares else [])]
 
 
 _TYPES = {torch.float32: tl.float32, torch.float64: tl.float64}

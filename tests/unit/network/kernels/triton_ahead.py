@@ -56,8 +56,11 @@ def launch_all(dtype: torch.dtype) -> None:
             for again in (True, False):
                 triton_kernels.norm_prelu(parts, *weighing, slopes[:k], outs[:k], mean, inverse_std, again)
             triton_kernels.norm_prelu_backward(outs[:k], parts, *weighing, slopes[:k], mean, inverse_std)
-    triton_kernels.means_by_share(parts[:2], tumor)
-    triton_kernels.means_by_share_backward(outs[:2], torch.randn(2, 16, 2), parts[:2], tumor)
+    for masked in (True, False):
+        means, counts = triton_kernels.means_by_share(parts, [tumor, tumor], [2, 1], masked)
+        triton_kernels.means_by_share_backward(
+            outs[:3], means, parts, [tumor, tumor], [2, 1], means if masked else None, counts, masked
+        )
 
 
 if __name__ == "__main__":

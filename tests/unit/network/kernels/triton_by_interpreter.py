@@ -6,6 +6,7 @@ The interpreter is chosen by an environment variable before Triton is imported.
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -40,17 +41,21 @@ def check_norm_prelu(widths: Sequence[int], size: Sequence[int], weighed: bool, 
     compare(*results, dtype)
 
 
-def check_means_by_share(widths: Sequence[int], size: Sequence[int], shared: bool, dtype: torch.dtype) -> None:
+def check_means_by_share(masked: bool, of_shares: bool, dtype: torch.dtype) -> None:
+    """Two maps of one share, and one of other extents whose share is the same for both items."""
     torch.manual_seed(0)
-    maps = [torch.randn(2, width, *size, dtype=dtype) + 1 for width in widths]
-    gradients = [torch.randn(2, width + 2, *size, dtype=dtype)[:, 1:-1] for width in widths]
-    share = torch.rand(1 if shared else 2, 1, *size, dtype=dtype)
-    of_means = torch.randn(2, sum(widths), 2, dtype=torch.promote_types(dtype, torch.float32))
+    fine, coarse, spans = (5, 5, 7), (3, 3, 4), [2, 1]
+    shapes = (2, *fine), (2, *fine), (3, *coarse)
+    maps = [torch.randn(2, *shape, dtype=dtype) + 1 for shape in shapes]
+    gradients = [torch.randn(2, width + 2, *size, dtype=dtype)[:, 1:-1] for width, *size in shapes]
+    shares = [torch.rand(2, 1, *fine, dtype=dtype), torch.rand(1, 1, *coarse, dtype=dtype)]
+    of_means = torch.randn(2, 2, 7, dtype=torch.promote_types(dtype, torch.float32))
 
-    results = [
-        [way.means_by_share(maps, share), *way.means_by_share_backward(gradients, of_means, maps, share)]
-        for way in (ops, triton_kernels)
-    ]
+    results = []
+    for way in (ops, triton_kernels):
+        means, counts = way.means_by_share(maps, shares, spans, masked)
+        which = (spans, means if masked else None, counts, of_shares)
+        results.append([means, counts, *way.means_by_share_backward(gradients, of_means, maps, shares, *which)])
     compare(*results, dtype)
 
 
@@ -68,6 +73,6 @@ if __name__ == "__main__":
             check_norm_prelu(widths, size, weighed, two, dtype)
     check_norm_prelu([2, 2, 3], (5, 5, 7), weighed=True, two=True, dtype=torch.float32)
     for dtype in (torch.float64, torch.float16):
-        check_means_by_share([2, 2], (5, 5, 7), shared=False, dtype=dtype)
-        check_means_by_share([3], (5, 5, 7), shared=True, dtype=dtype)
+        for masked, of_shares in product((True, False), repeat=2):
+            check_means_by_share(masked, of_shares, dtype)
     print("all kernels equal their formulas")
