@@ -1,6 +1,7 @@
 """The probabilities that nnU-Net saves beside a mask, case.npz, by --save_probabilities or --val --npz."""
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from h2aseg_nnunet.errors import UserError
 ARRAY = "probabilities"
 NEARLY = 1e-3
 """Rounding of probabilities: in 16 bits 0.5 is a multiple of 0.0005."""
+
+UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged file raises."""
 
 
 def has_regions(dataset_json: Mapping[str, Any]) -> bool:
@@ -39,7 +43,7 @@ def read_tumor_probability(file: Path, regions: bool) -> NDArray:
                 count = int(np.prod(shape[1:]))
                 background = np.frombuffer(stream.read(count * dtype.itemsize), dtype, count).reshape(shape[1:])
                 return 1 - background.astype(np.float32)
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise _unreadable(file, error) from error
     return tumor_of(read_probabilities(file), regions)
 
@@ -58,7 +62,7 @@ def read_probabilities(file: Path) -> NDArray[np.float32]:
     try:
         with np.load(file) as content:
             probabilities = content[ARRAY]
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise _unreadable(file, error) from error
     if probabilities.ndim != 4:
         raise UserError(f"{file}: {ARRAY} has {probabilities.ndim} axes, expected are 4. Predict the case again.")
@@ -76,7 +80,7 @@ def require_of_mask(probability: NDArray, mask: NDArray[np.bool_], file: Path, m
             f"{file} has {probability.shape} voxels (z, y, x), {mask_file} {mask.shape}: probabilities and mask of one "
             "prediction are needed, by a reader of nnU-Net that does not turn images."
         )
-    if mask.any() and probability[mask].min() < 0.5 - NEARLY:
+    if mask.any() and not probability[mask].min() >= 0.5 - NEARLY:  # NaN is not, either
         raise UserError(
             f"{file} is not of {mask_file}: tumor has a probability of {probability[mask].min():.3g} there, where the "
             "mask has some. Predict the case again, with probabilities."

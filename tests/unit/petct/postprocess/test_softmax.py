@@ -74,3 +74,19 @@ def test_probabilities_that_a_mask_contradicts_are_refused(tmp_path):
         require_of_mask(np.array([0.3, 0.9]), mask, tmp_path, tmp_path)
     with pytest.raises(UserError, match="voxels"):
         require_of_mask(np.zeros(3), mask, tmp_path, tmp_path)
+
+
+def test_a_file_whose_voxels_are_damaged_is_named(tmp_path):
+    damaged = save(tmp_path, np.random.default_rng(0).random((2, 1000)))
+    content = bytearray(damaged.read_bytes())
+    content[60:90] = bytes(30)
+    damaged.write_bytes(content)
+
+    for read in (read_probabilities, lambda file: read_tumor_probability(file, regions=False)):
+        with pytest.raises(UserError, match=r"case.npz is damaged"):
+            read(damaged)
+
+
+def test_probabilities_that_are_no_numbers_are_refused(tmp_path):
+    with pytest.raises(UserError, match="probability of nan there"):
+        require_of_mask(np.array([0.9, np.nan]), np.array([True, True]), tmp_path, tmp_path)
