@@ -7,6 +7,7 @@ from typing import NamedTuple
 from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.modalities import CT, PET
 from h2aseg_nnunet.petct.cases import images_in
+from h2aseg_nnunet.petct.nnunet.dataset_json import find_dataset_json, pet_channel, read_dataset_json
 
 
 class EvaluatedCase(NamedTuple):
@@ -52,22 +53,25 @@ def pair_files(
     pet_dir: Path | None = None,
     earlier_dirs: Sequence[Path] = (),
     organ_dir: Path | None = None,
+    dataset_json: Path | None = None,
 ) -> Pairing:
     """Match files by name; their endings may differ.
 
     Args:
         reference_dir: Folder of `case.nii.gz` and so on, as nnU-Net's labelsTr.
         prediction_dir: Folder of files of the same names.
-        pet_dir: nnU-Net's images, whose PET is `case_0001.nii.gz`, or a folder of `case.nii.gz`.
+        pet_dir: nnU-Net's images, whose PET is `case_0001.nii.gz` unless their dataset.json says otherwise, or a folder
+            of `case.nii.gz`.
         earlier_dirs: Folders of the interaction steps before `prediction_dir`.
         organ_dir: Folder of organ maps of the same names.
+        dataset_json: Says which channel is the PET, where no dataset.json describes `pet_dir`.
 
     Raises:
         UserError: If a folder does not exist, holds no image, or one case twice, or if no names agree.
     """
     references = images_in(reference_dir)
     steps = [_named_like(references, reference_dir, folder) for folder in (*earlier_dirs, prediction_dir)]
-    pets = {} if pet_dir is None else _pets_by_case(pet_dir, references)
+    pets = {} if pet_dir is None else _pets_by_case(pet_dir, references, _pet_channel(pet_dir, dataset_json))
     organs = {} if organ_dir is None else images_in(organ_dir)
     cases = []
     for name in sorted(references):
@@ -87,7 +91,12 @@ def _named_like(references: dict[str, Path], reference_dir: Path, folder: Path) 
     return predictions
 
 
-def _pets_by_case(folder: Path, cases: Iterable[str]) -> dict[str, Path]:
+def _pet_channel(folder: Path, dataset_json: Path | None = None) -> int:
+    description = find_dataset_json(folder) or dataset_json
+    return PET if description is None else pet_channel(read_dataset_json(description))
+
+
+def _pets_by_case(folder: Path, cases: Iterable[str], channel: int) -> dict[str, Path]:
     """Find PETs by one way of naming for the whole folder: `p_0001` may be the PET of case p, or a case of its own.
 
     Files of channel 0000 tell nnU-Net's way. Without them the way that finds every case counts.
@@ -96,7 +105,7 @@ def _pets_by_case(folder: Path, cases: Iterable[str]) -> dict[str, Path]:
         UserError: If both ways find every case, by different files.
     """
     images = images_in(folder)
-    as_channel = {name: images[file] for name in cases if (file := f"{name}_{PET:04d}") in images}
+    as_channel = {name: images[file] for name in cases if (file := f"{name}_{channel:04d}") in images}
     as_case = {name: images[name] for name in cases if name in images}
     if any(name.endswith(f"_{CT:04d}") for name in images):
         return as_channel
@@ -109,16 +118,22 @@ def _pets_by_case(folder: Path, cases: Iterable[str]) -> dict[str, Path]:
     return max(as_case, as_channel, key=len)
 
 
-def require_pets(cases: Iterable[EvaluatedCase], pet_dir: Path) -> None:
+def require_pets(cases: Iterable[EvaluatedCase], pet_dir: Path, dataset_json: Path | None = None) -> None:
     """Make sure that every case has its PET.
+
+    Args:
+        cases: The cases, of `pair_files`.
+        pet_dir: As there.
+        dataset_json: As there.
 
     Raises:
         UserError: If not; the message names the cases and the file that is expected.
     """
     missing = [case.name for case in cases if case.pet is None]
     if missing:
+        channel = f"{_pet_channel(pet_dir, dataset_json):04d}"
         raise UserError(
-            f"{pet_dir} lacks the PET of {listing(missing)}: expected are files such as {missing[0]}_{PET:04d}.nii.gz "
+            f"{pet_dir} lacks the PET of {listing(missing)}: expected are files such as {missing[0]}_{channel}.nii.gz "
             f"(nnU-Net's) or {missing[0]}.nii.gz."
         )
 

@@ -156,6 +156,22 @@ def _channels(names: Any) -> tuple[StreamChannels | None, list[Fault]]:
         return None, [Fault(f"channel_names {names}", "CT and PET", str(error))]
 
 
+def pet_channel(content: Mapping[str, Any]) -> int:
+    """Return the channel that holds the PET, of several the first.
+
+    It is channel 1 unless the names tell otherwise: by them it is the one that is called PET, or not called CT.
+    nnU-Net's own AutoPET calls both CT.
+
+    Args:
+        content: Content of a dataset.json; it need not be one that H2ASeg can be trained on.
+    """
+    names = {int(channel): str(name) for channel, name in content.get("channel_names", {}).items()}
+    called_pet = sorted(channel for channel in names if _is_pet(names[channel]))
+    not_called_ct = sorted(channel for channel in names if names[channel].upper() != "CT")
+    channels = called_pet or not_called_ct or sorted(names)
+    return PET if PET in channels or not channels else channels[0]
+
+
 def _is_version_1(file: Path) -> bool:
     """Whether the file is of nnU-Net v1 or the Medical Segmentation Decathlon: {"0": "background", "1": "tumor"}."""
     labels = read_dataset_json(file).get("labels")

@@ -25,7 +25,6 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Apply the rule, and say what it changed."""
-    from h2aseg_nnunet.petct.postprocess.rules_file import read_rules
     from h2aseg_nnunet.petct.postprocess.run import Sources, postprocess_folder  # SimpleITK takes a second to import
 
     suv, organs = (None if folder is None else Path(folder) for folder in (options.suv, options.organs))
@@ -36,4 +35,4 @@ def run(options: argparse.Namespace) -> None:
     for remark in outcome.remarks:
         print(remark)
     changed = sum(any(values.values()) for values in outcome.cases.values())
-    print(f"{read_rules(Path(options.rules)).rule.describe()}: {changed} of {len(outcome.cases)} masks changed")
+    print(f"{outcome.rule.describe()}: {changed} of {len(outcome.cases)} masks changed")

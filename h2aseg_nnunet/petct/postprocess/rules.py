@@ -128,11 +128,14 @@ class Rule(NamedTuple):
             ValueError: If a kind of outline or a feature is unknown; also KeyError and TypeError for other forms.
         """
         outline = Outline(**content["outline"])
-        conditions = tuple(Condition(**condition) for condition in content["conditions"])
+        outline = outline._replace(value=float(outline.value), reach_mm=float(outline.reach_mm))
+        conditions = tuple(Condition(each["feature"], float(each["at_least"])) for each in content["conditions"])
         unknown = {condition.feature for condition in conditions} - FEATURES.keys() | {outline.kind} - OUTLINES.keys()
         if unknown:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-        return cls(outline, conditions, bool(content["needs_all"]), float(content["least_total_ml"]))
+        if not isinstance(content["needs_all"], bool):
+            raise ValueError(f"needs_all is {content['needs_all']!r}, neither true nor false")
+        return cls(outline, conditions, content["needs_all"], float(content["least_total_ml"]))
 
 
 NO_RULE = Rule()

@@ -13,6 +13,9 @@ from h2aseg_nnunet.petct.postprocess.rules import Rule
 
 MADE_BY = "h2aseg tune"
 KEYS = {"made_by", "rule", "model", "metric"}
+MODEL_KEYS = {"name", "plans", "checkpoint", "folds"}
+"""What `identify` tells of a model."""
+
 REFIT = "Fit rules to this model with h2aseg tune."
 
 
@@ -34,8 +37,7 @@ class RulesFile(NamedTuple):
 
 def is_rules_file(file: Path) -> bool:
     """Whether a file was written by `h2aseg tune`."""
-    content = read_own_json(file)
-    return content is not None and content.keys() >= KEYS and str(content["made_by"]).startswith(MADE_BY)
+    return _are_rules(read_own_json(file))
 
 
 def read_rules(file: Path) -> RulesFile:
@@ -45,12 +47,18 @@ def read_rules(file: Path) -> RulesFile:
         UserError: If it is missing or not one of `h2aseg tune`.
     """
     content = read_json(file)
-    if not is_rules_file(file):
+    if not _are_rules(content):
         raise UserError(f"{file} is no file of rules; expected is what `h2aseg tune` writes.")
     try:
+        if not content["model"].keys() >= MODEL_KEYS:
+            raise ValueError(f"model lacks {', '.join(sorted(MODEL_KEYS - content['model'].keys()))}")
         return RulesFile(file, Rule.of(content["rule"]), content["model"], content)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file}: the rule cannot be read ({error}). Run h2aseg tune again.") from error
+
+
+def _are_rules(content: Any) -> bool:
+    return isinstance(content, dict) and content.keys() >= KEYS and str(content["made_by"]).startswith(MADE_BY)
 
 
 def identify(model: Path, folds: Sequence[str], checkpoint: str) -> dict[str, Any]:

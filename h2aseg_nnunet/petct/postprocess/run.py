@@ -1,5 +1,6 @@
 """A rule applied to a folder of predictions."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,10 +45,12 @@ class Outcome(NamedTuple):
     """What became of a folder.
 
     Attributes:
+        rule: The rule that was applied.
         cases: By case, removed lesions and the volumes that were added and removed.
         remarks: What a user should know.
     """
 
+    rule: Rule
     cases: dict[str, dict[str, float]]
     remarks: list[str]
 
@@ -79,20 +82,31 @@ def postprocess_folder(
     _require_sources(read, sources)
     if target.absolute() == folder.absolute():
         raise UserError(f"-o {output} is the folder of the predictions: choose another one.")
-    cases = pair_files(folder, folder, sources.suv, organ_dir=sources.organs).cases
+    description = _description(folder, model)
+    cases = pair_files(folder, folder, sources.suv, organ_dir=sources.organs, dataset_json=description).cases
     if read.rule.needs_suv and sources.suv is not None:
-        require_pets(cases, sources.suv)
+        require_pets(cases, sources.suv, description)
     if read.rule.needs_liver and sources.organs is not None:
         require_organs(cases, sources.organs)
-    description = _description(folder, model)
-    own = OwnFiles(target)
-    own.claim([target / case.reference.name for case in cases] + [target / RECORD, target / NAME])
+    _claim(target, [*(case.reference.name for case in cases), RECORD, NAME])
     work = partial(_attempt, output=target, rule=read.rule, description=description, organ_labels=sources.organ_labels)
     done = _collect(in_parallel(work, cases, num_processes), len(cases))
     write_json(target / NAME, read_dataset_json(description))
     record = {"made_by": f"h2aseg postprocess, h2aseg_nnunet {__version__}", "rules": dict(read.content)}
     write_json(target / RECORD, record | {"predictions": str(folder.absolute()), "cases": done})
-    return Outcome(done, remarks)
+    return Outcome(read.rule, done, remarks)
+
+
+def _claim(folder: Path, names: Sequence[str]) -> None:
+    """Note what will be written, and remove what an earlier run wrote: masks of two rules must not be taken for one's.
+
+    Raises:
+        UserError: If files of these names are somebody else's.
+    """
+    own, files = OwnFiles(folder), [folder / name for name in names]
+    own.claim(files)
+    own.remove()
+    own.claim(files)
 
 
 def _attempt(

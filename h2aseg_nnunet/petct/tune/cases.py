@@ -1,5 +1,6 @@
 """The cases of a cross-validation: what each fold's model predicted of patients that it had not seen."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,11 +9,15 @@ from h2aseg_nnunet.errors import UserError, listing
 from h2aseg_nnunet.petct.cases import images_in
 from h2aseg_nnunet.petct.evaluate.cases import EvaluatedCase, pair_files, require_organs, require_pets
 from h2aseg_nnunet.petct.files import read_json, read_own_json
+from h2aseg_nnunet.petct.nnunet.dataset_json import NAME as DATASET_JSON
 from h2aseg_nnunet.petct.nnunet.folders import find_raw_dataset
 from h2aseg_nnunet.petct.postprocess.reading import softmax_file
 from h2aseg_nnunet.petct.tables import read_csv
 
 CONVERSION = "conversion.json"
+VALIDATION = "validation"
+SUMMARY = "summary.json"
+"""What nnU-Net writes there last."""
 
 
 class Folders(NamedTuple):
@@ -58,7 +63,9 @@ def find_cases(model: Path, folds: Sequence[str], folders: Folders) -> list[Eval
     """
     known = {
         case.name: case
-        for case in pair_files(folders.references, folders.references, folders.suv, (), folders.organs).cases
+        for case in pair_files(
+            folders.references, folders.references, folders.suv, (), folders.organs, model / DATASET_JSON
+        ).cases
     }
     found: dict[str, EvaluatedCase] = {}
     for fold in folds:
@@ -71,7 +78,7 @@ def find_cases(model: Path, folds: Sequence[str], folders: Folders) -> list[Eval
                 raise UserError(f"{folders.references} has no reference of {name}, which {mask} predicts.")
             found[name] = known[name]._replace(prediction=mask)
     cases = [found[name] for name in sorted(found)]
-    require_pets(cases, folders.suv)
+    require_pets(cases, folders.suv, model / DATASET_JSON)
     if folders.organs is not None:
         require_organs(cases, folders.organs)
     return cases
@@ -94,11 +101,29 @@ def patients_of(cases: Sequence[str], file: Path | None) -> dict[str, str]:
     return {case: known[case] for case in cases}
 
 
+def remarks_on(cases: Sequence[EvaluatedCase], patient_of: Mapping[str, str]) -> list[str]:
+    """Return what a user should know of the cases: validations that were cut short, patients that models had seen."""
+    fold_of = {case.name: case.prediction.parents[1] for case in cases if case.prediction is not None}
+    remarks = [
+        f"The validation of {fold.name.replace('_', ' ')} was cut short: it has no {SUMMARY}, and {count} cases. "
+        "Repeat it, with --val --npz."
+        for fold, count in sorted(Counter(fold_of.values()).items())
+        if not (fold / VALIDATION / SUMMARY).is_file()
+    ]
+    folds_of_patient: dict[str, set[Path]] = {}
+    for name, fold in fold_of.items():
+        folds_of_patient.setdefault(patient_of[name], set()).add(fold)
+    seen = sum(len(folds) > 1 for folds in folds_of_patient.values())
+    if seen:
+        remarks.append(f"Patients with cases in several folds, whom the models had seen in training: {seen}.")
+    return remarks
+
+
 def _validated(model: Path, fold: str) -> Mapping[str, Path]:
     """The masks of a fold's validation cases, all with probabilities."""
     if fold == "all":
         raise UserError("-f all: that model was trained on all cases, so its predictions of them tell nothing.")
-    folder = model / f"fold_{fold}" / "validation"
+    folder = model / f"fold_{fold}" / VALIDATION
     repeat = f"nnUNetv2_train DATASET CONFIGURATION {fold} -tr ... --val --npz"
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist. Validate the fold: {repeat}")
@@ -115,4 +140,9 @@ def _of_conversion(file: Path) -> dict[str, str]:
 
 
 def _of_table(file: Path) -> dict[str, str]:
-    return {row["case"]: row["patient"] for _, row in read_csv(file, ("case", "patient"))}
+    patients: dict[str, str] = {}
+    for line, row in read_csv(file, ("case", "patient")):
+        known = patients.setdefault(row["case"], row["patient"])
+        if known != row["patient"]:
+            raise UserError(f"{file}, line {line}: {row['case']} is of patient {row['patient']}, above of {known}.")
+    return patients

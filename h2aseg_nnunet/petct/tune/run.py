@@ -25,7 +25,7 @@ from h2aseg_nnunet.petct.postprocess.rules import Rule, outlines_of
 from h2aseg_nnunet.petct.postprocess.rules_file import identify
 from h2aseg_nnunet.petct.postprocess.softmax import has_regions, read_tumor_probability, require_of_mask
 from h2aseg_nnunet.petct.tune.candidates import Families, all_rules, make_families
-from h2aseg_nnunet.petct.tune.cases import find_cases, find_folders, patients_of
+from h2aseg_nnunet.petct.tune.cases import find_cases, find_folders, patients_of, remarks_on
 from h2aseg_nnunet.petct.tune.measure import CaseTable, measure_case
 from h2aseg_nnunet.petct.tune.select import Selection, select
 from h2aseg_nnunet.petct.tune.values import tabulate
@@ -106,6 +106,7 @@ def tune(model: str | Path, settings: Settings = DEFAULTS) -> Tuned:
     values = tabulate(tables, all_rules(families), patient_of, settings.metric)
     selection = select(values, families, settings.even_if_uncertain, settings.seed)
     remarks = [] if folders.patients else ["Nothing tells the patients: every case counts as one (--patients TABLE)."]
+    remarks += remarks_on(cases, patient_of)
     identity = identify(folder, folds, settings.checkpoint)
     return Tuned(identity, selection, settings.metric, len(cases), len(values.patients), remarks)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from h2aseg_nnunet import __version__
+from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.files import read_own_json, require_own, write_json
 from h2aseg_nnunet.petct.postprocess.rules_file import MADE_BY, is_rules_file
 from h2aseg_nnunet.petct.tune.figures import draw
@@ -21,6 +22,8 @@ def require_outputs(file: Path) -> None:
     Raises:
         UserError: If not.
     """
+    if figure_of(file) == file:
+        raise UserError(f"-o {file}: the figure will have this name. Choose another ending, .json for instance.")
     require_own(file, is_rules_file, "a file of rules")
     picture = figure_of(file)
     drawn = (read_own_json(file) or {}).get("figure") == picture.name

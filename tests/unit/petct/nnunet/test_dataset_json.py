@@ -10,6 +10,7 @@ from h2aseg_nnunet.petct.nnunet.dataset_json import (
     declared_beside,
     find_dataset_json,
     parse,
+    pet_channel,
     read_dataset,
     read_dataset_json,
     read_labels,
@@ -33,6 +34,26 @@ def test_two_channels_of_any_name_are_ct_and_pet(names):
 
     assert faults == []
     assert result.channels.ct == (0,) and result.channels.pet == (1,) and result.num_channels == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "channel"),
+    [
+        (["CT", "PET"], 1),
+        (["CT", "CT"], 1),
+        (["CT", "noNorm"], 1),
+        (["noNorm", "noNorm"], 1),
+        (["PET", "CT"], 0),
+        (["noNorm", "CT"], 0),
+        (["FDG-PET", "low-dose CT"], 0),
+        (["PET"], 0),
+        (["CT"], 0),
+        (["CT", "CT", "SUV"], 2),
+        ([], 1),
+    ],
+)
+def test_the_pet_is_known_by_the_channels_names(names, channel):
+    assert pet_channel({"channel_names": {str(number): name for number, name in enumerate(names)}}) == channel
 
 
 def test_more_channels_are_assigned_by_name():

@@ -157,3 +157,54 @@ def test_a_file_that_is_no_file_of_rules_is_refused(predictions, tmp_path, conte
 
     with pytest.raises(UserError, match=r"other\.json"):
         postprocess_folder(predictions, tmp_path / "out", file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": None},
+        {"model": {"name": "X"}},
+        {"rule": VOLUME.as_json() | {"conditions": [{"feature": "volume_ml", "at_least": "much"}]}},
+        {"rule": VOLUME.as_json() | {"outline": {"kind": "probability", "value": None, "reach_mm": 0}}},
+        {"rule": VOLUME.as_json() | {"needs_all": "no"}},
+        {"rule": []},
+    ],
+)
+def test_a_file_of_rules_that_was_spoiled_by_hand_is_refused(predictions, write_rules, tmp_path, change):
+    file = write_rules(VOLUME)
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+
+    with pytest.raises(UserError, match=r"rules\.json: .* cannot be read"):
+        postprocess_folder(predictions, tmp_path / "out", file)
+
+
+def test_masks_of_an_earlier_rule_do_not_stay_beside_new_ones(predictions, write_rules, tmp_path):
+    """A case that is gone, and one that fails, would else be found in the folder as if the new rule had made them."""
+    out = tmp_path / "out"
+    for name in ("gone", "damaged"):
+        shutil.copy(predictions / "case.nii.gz", predictions / f"{name}.nii.gz")
+    postprocess_folder(predictions, out, write_rules(VOLUME))
+    (predictions / "gone.nii.gz").unlink()
+    (predictions / "damaged.nii.gz").write_bytes(b"no image")
+    (out / "note.txt").write_text("somebody's")
+
+    with pytest.raises(UserError, match=r"damaged.nii.gz"):
+        postprocess_folder(predictions, out, write_rules(NO_RULE))
+
+    assert sorted(file.name for file in out.glob("[a-z]*")) == ["case.nii.gz", "note.txt"]
+    assert read_array(out / "case.nii.gz").ravel().tolist() == LABELS
+
+
+@pytest.mark.parametrize(("channels", "pet"), [({"0": "PET", "1": "CT"}, 0), ({"0": "PET"}, 0), ({"0": "CT"}, 0)])
+def test_the_pet_is_the_channel_that_dataset_json_says(predictions, write_rules, tmp_path, channels, pet):
+    """Where PET comes first, channel 1 is a CT: its HU are no SUV."""
+    description = json.loads((predictions / "dataset.json").read_text()) | {"channel_names": channels}
+    (predictions / "dataset.json").write_text(json.dumps(description))
+    for channel in range(len(channels)):
+        values = SUV if channel == pet else [-1000.0] * len(SUV)
+        write_image(tmp_path / "images" / f"case_{channel:04d}.nii.gz", line(values, np.float32), SPACING_MM)
+    rule = Rule(conditions=(Condition("suv_max", 5.0),))
+
+    postprocess_folder(predictions, tmp_path / "out", write_rules(rule), Sources(suv=tmp_path / "images"))
+
+    assert read_array(tmp_path / "out" / "case.nii.gz").ravel().tolist() == [0, 1, 1, 0, 0, 0, 0, 0]

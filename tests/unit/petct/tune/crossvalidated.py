@@ -55,6 +55,7 @@ def write_model(folder: Path, cases: list[Painted], change: Callable[[NDArray], 
     for fold in range(2):
         (model / f"fold_{fold}" / "validation").mkdir(parents=True)
         (model / f"fold_{fold}" / "checkpoint_final.pth").write_bytes(f"weights {fold}".encode())
+        (model / f"fold_{fold}" / "validation" / "summary.json").write_text("{}")  # nnU-Net writes it last
     for number, case in enumerate(cases):
         name = f"case_{number:02d}"
         write_image(raw / "labelsTr" / f"{name}.nii.gz", case.reference, SPACING_MM)

@@ -8,8 +8,8 @@ from h2aseg_nnunet import cli
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.postprocess.rules import NO_RULE
 from h2aseg_nnunet.petct.tune.run import Settings, tune
-from tests.synthetic import read_array
-from tests.unit.petct.tune.crossvalidated import DATASET, paint, write_model, write_prediction
+from tests.synthetic import read_array, write_image
+from tests.unit.petct.tune.crossvalidated import DATASET, SHAPE, SPACING_MM, paint, write_model, write_prediction
 
 CASES = [*(paint(false=2) for _ in range(9)), *(paint(false=1, ill=False) for _ in range(3))]
 """Twelve patients, three without a lesion; every false lesion is a single voxel of 0.125 ml."""
@@ -70,7 +70,7 @@ def test_cases_of_a_patient_are_one(model, tmp_path):
 
     tuned = tune(model, Settings(patients=table, families=("volume",)))
 
-    assert (tuned.num_cases, tuned.num_patients, tuned.remarks) == (12, 11, [])
+    assert (tuned.num_cases, tuned.num_patients) == (12, 11)
 
 
 def test_convert_has_noted_the_patients(model, nnunet):
@@ -149,3 +149,49 @@ def test_a_figure_that_is_somebody_elses_is_left(model, tmp_path, capsys):
 
     assert cli.main(["tune", "-m", str(model), "-o", str(tmp_path / "rules.json")]) == 1
     assert "rules.png exists and is not the figure of an earlier fit" in capsys.readouterr().err
+
+
+def test_the_pet_is_the_channel_that_dataset_json_says(model, nnunet):
+    """PET before CT: false lesions at SUV 0.9 go, which HU of 0 would not tell from others."""
+    raw = nnunet / "nnUNet_raw" / DATASET
+    for description in (model / "dataset.json", raw / "dataset.json"):
+        content = json.loads(description.read_text()) | {"channel_names": {"0": "PET", "1": "CT"}}
+        description.write_text(json.dumps(content))
+    for number, case in enumerate(CASES):
+        suv = np.where(case.reference, 8.0, np.minimum(case.suv, 0.9))
+        write_image(raw / "imagesTr" / f"case_{number:02d}_0000.nii.gz", suv.astype(np.float32), SPACING_MM)
+        write_image(raw / "imagesTr" / f"case_{number:02d}_0001.nii.gz", np.zeros(SHAPE, np.float32), SPACING_MM)
+
+    assert tune(model, Settings(families=("SUVmax",))).selection.rule.describe() == "lesions of SUVmax >= 1"
+
+
+def test_a_validation_that_was_cut_short_is_told(model):
+    assert not any("cut short" in remark for remark in tune(model, Settings(families=("volume",))).remarks)
+    (model / "fold_1" / "validation" / "summary.json").unlink()
+
+    (told,) = [remark for remark in tune(model, Settings(families=("volume",))).remarks if "cut short" in remark]
+    assert "fold 1" in told and "6 cases" in told
+
+
+def test_patients_whom_a_model_has_seen_in_training_are_told(model, tmp_path):
+    """Cases 0 and 1 are of one patient and were validated in folds 0 and 1: each model has seen the other one."""
+    table = tmp_path / "patients.csv"
+    table.write_text("case,patient\n" + "".join(f"case_{n:02d},{max(n, 1)}\n" for n in range(12)))
+
+    (told,) = tune(model, Settings(patients=table, families=("volume",))).remarks
+
+    assert told == "Patients with cases in several folds, whom the models had seen in training: 1."
+
+
+def test_a_case_of_two_patients_is_refused(model, tmp_path):
+    table = tmp_path / "patients.csv"
+    rows = [*(f"case_{n:02d},{n}" for n in range(12)), "case_03,3", "case_04,5"]
+    table.write_text("case,patient\n" + "\n".join(rows))
+
+    with pytest.raises(UserError, match=r"patients.csv, line 15: case_04 is of patient 5, above of 4"):
+        tune(model, Settings(patients=table))
+
+
+def test_rules_are_not_replaced_by_their_own_figure(model, tmp_path, capsys):
+    assert cli.main(["tune", "-m", str(model), "-o", str(tmp_path / "rules.png")]) == 1
+    assert "rules.png" in capsys.readouterr().err and not (tmp_path / "rules.png").exists()
