@@ -9,6 +9,7 @@ from nnunetv2.configuration import default_num_processes
 from nnunetv2.utilities.file_path_utilities import folds_tuple_to_string
 
 from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.cases import images_in
 from h2aseg_nnunet.petct.execute import Execute, execute_all
 from h2aseg_nnunet.petct.files import exclusively
 from h2aseg_nnunet.petct.nnunet.trainable import check_runs
@@ -69,13 +70,24 @@ class Training(NamedTuple):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the fold is trained and validated."""
-        return self.summary.is_file() and (self.model / f"fold_{self.fold}" / "checkpoint_final.pth").is_file()
+        """Whether the fold is trained and validated, with probabilities if they are to be kept."""
+        return self.summary.is_file() and self.is_trained and not (self.npz and self._lack_probabilities)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the last epoch is done."""
+        return (self.model / f"fold_{self.fold}" / "checkpoint_final.pth").is_file()
+
+    @property
+    def _lack_probabilities(self) -> list[str]:
+        """Validation cases that an earlier run has validated without keeping them."""
+        masks = images_in(self.summary.parent)
+        return [name for name in masks if not (self.summary.parent / f"{name}.npz").is_file()]
 
     def process(self) -> list[str]:
-        """Return nnU-Net's command, which goes on from the latest checkpoint, or starts where there is none."""
+        """Return nnU-Net's command, which goes on where an earlier one ended: at a checkpoint, or the validation."""
         what = [self.dataset, self.configuration, str(self.fold), "-tr", self.trainer, "-p", self.plans]
-        how = ["-device", self.device, *(["--npz"] if self.npz else []), "--c"]
+        how = ["-device", self.device, *(["--npz"] if self.npz else []), "--val" if self.is_trained else "--c"]
         return [_program("nnUNetv2_train"), *what, *how]
 
 

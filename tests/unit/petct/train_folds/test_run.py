@@ -115,3 +115,14 @@ def test_the_command_prints_the_instructions(trainings, monkeypatch, capsys):
 def test_what_cannot_work_is_refused_before_anything_runs(trainings, capsys, options, message):
     assert main(["train-folds", "-d", DATASET, "-c", "3d_fullres", *options]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_finished_fold_without_probabilities_is_validated_again_where_they_are_to_be_kept(trainings):
+    train_folds(trainings, Executed())
+    for training in trainings:
+        (training.summary.parent / "case.nii.gz").touch()
+    keeping = [training._replace(npz=True) for training in trainings]
+    (keeping[0].summary.parent / "case.npz").touch()
+
+    assert [training.is_finished for training in keeping] == [True, False]
+    assert keeping[1].process()[-2:] == ["--npz", "--val"]
