@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,24 @@ writer: ContextVar[str] = ContextVar("writer", default="")
 """Sixteen digits in the names of files while they are written; on a cluster, where a worker that was given up may still
 write the same file on another machine."""
 
+WRITER = "H2ASEG_WRITER"
+"""Variable with such digits for a job's process and those that it starts."""
+
+
+@contextmanager
+def marking_files() -> Iterator[None]:
+    """Write files, in this process and those it starts meanwhile, under names that no other job uses."""
+    os.environ[WRITER] = uuid.uuid4().hex[:16]
+    try:
+        yield
+    finally:
+        del os.environ[WRITER]
+
+
+def mark_of_writer() -> str:
+    """Return the digits in the names of files while they are written; empty where only one command writes them."""
+    return writer.get() or os.environ.get(WRITER, "")
+
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
@@ -29,7 +48,7 @@ def replacing(file: Path) -> Iterator[Path]:
     Raises:
         UserError: If the system refuses to write there, for instance because the disk is full.
     """
-    mark = writer.get() and f"{writer.get()}-"
+    mark = (digits := mark_of_writer()) and f"{digits}-"
     temporary = file.with_name(f"{PARTIAL}{mark}{file.name}")  # keeps the ending, from which writers choose the format
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

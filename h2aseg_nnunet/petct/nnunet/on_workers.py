@@ -3,6 +3,7 @@
 import pickle
 import shutil
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,6 +16,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from h2aseg_nnunet.petct.files import read_json, replacing
 from h2aseg_nnunet.petct.nnunet.models import load_predictor
+
+SHELF = ".h2aseg-steps-"
 
 _one_at_a_time = threading.Lock()
 """nnU-Net's predictor changes its network's weights from fold to fold: the threads of a worker take turns."""
@@ -89,9 +92,13 @@ def description_of(model: Model) -> nnUNetPredictor:
 
 @contextmanager
 def shelf(folder: Path) -> Iterator[Path]:
-    """Yield a hidden folder inside `folder` for arrays on their way, which goes in the end with all that is in it."""
-    path = folder / ".h2aseg-steps"
-    shutil.rmtree(path, ignore_errors=True)
+    """Yield a hidden folder inside `folder` for arrays on their way, which goes in the end with all that is in it.
+
+    Its name is new each time: a worker that an earlier command has given up may still write and remove such files.
+    """
+    for earlier in folder.glob(f"{SHELF}*"):
+        shutil.rmtree(earlier, ignore_errors=True)
+    path = folder / f"{SHELF}{uuid.uuid4().hex[:8]}"
     try:
         yield path
     finally:

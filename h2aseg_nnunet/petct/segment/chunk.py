@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from h2aseg_nnunet.petct.files import marking_files
 from h2aseg_nnunet.petct.nnunet.on_workers import get
 from h2aseg_nnunet.petct.segment.finish import Outcome, finished
 from h2aseg_nnunet.petct.segment.run import outcomes_of
@@ -15,7 +16,8 @@ def carry_out(file: Path) -> None:
     chunk, cases, states, model, folds, dataset, outputs, settings = get(file)
     todo = [case for case in cases if finished(case.name, outputs, states[case.name]) is None]
     refused: list[Outcome] = []
-    with tqdm(total=len(cases), initial=len(cases) - len(todo), desc="Segmenting", unit="case") as bar:
+    bar = tqdm(total=len(cases), initial=len(cases) - len(todo), desc="Segmenting", unit="case")
+    with marking_files(), bar:
         for outcome in outcomes_of(todo, states, model, folds, dataset, outputs, settings):
             if outcome.refused:
                 refused.append(outcome)

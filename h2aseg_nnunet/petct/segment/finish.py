@@ -14,7 +14,7 @@ from h2aseg_nnunet import __version__
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.modalities import PET
 from h2aseg_nnunet.petct.dicom.prepare import Prepared, onto_own_grid
-from h2aseg_nnunet.petct.files import read_own_json, replacing, write_json, writer
+from h2aseg_nnunet.petct.files import mark_of_writer, read_own_json, replacing, write_json
 from h2aseg_nnunet.petct.images.grids import Grid, with_grid
 from h2aseg_nnunet.petct.images.orientation import to_patient_axes
 from h2aseg_nnunet.petct.nnunet.exports import Logits, export, probabilities_of
@@ -107,6 +107,7 @@ def finish(predicted: Predicted, outputs: Outputs) -> Outcome:
 def _finish(predicted: Predicted, outputs: Outputs) -> Outcome:
     prepared = predicted.prepared
     name = prepared.input.name
+    _forget(outputs.case_folder(name) / RECORD, predicted.state)
     export(predicted.logits)
     mask = SimpleITK.ReadImage(str(predicted.logits.file))
     pet = SimpleITK.ReadImage(str(prepared.images[PET]))
@@ -118,7 +119,8 @@ def _finish(predicted: Predicted, outputs: Outputs) -> Outcome:
     mask = with_grid(mask, Grid.of(pet))  # the same grid; some readers round its header
     rows = measure_lesions(mask, suv, tumor)
     folder = outputs.case_folder(name)
-    partial = folder.with_name(f".{name}{writer.get() and f'.{writer.get()}'}.partial")
+    mark = (digits := mark_of_writer()) and f".{digits}"
+    partial = folder.with_name(f".{name}{mark}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -134,6 +136,13 @@ def _finish(predicted: Predicted, outputs: Outputs) -> Outcome:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Outcome(name, None, record)
+
+
+def _forget(file: Path, state: Any) -> None:
+    """Remove a record of other settings: were this run killed, it would else be taken for that of the new mask."""
+    record = read_own_json(file)
+    if record is not None and record.get("state") != state:
+        file.unlink(missing_ok=True)
 
 
 def _ruled(

@@ -1,7 +1,9 @@
 """Segment a cohort: prepare in other processes, predict here, write in other processes; finished cases stay."""
 
 import json
+import re
 import shutil
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -38,6 +40,12 @@ from h2aseg_nnunet.petct.segment.summary import unreadable_folders, write_report
 MARK = "segment.json"
 NEVER_FORCED = ("unreadable", "position", "grid", "missing-file", "not-finite", "constant")
 """Errors of `h2aseg check` that --force does not pass over: nothing sensible can come of such a case."""
+
+BY_ANOTHER_WRITER = re.compile(r"[.-][0-9a-f]{16}[.-]")
+"""In the names of what workers of a cluster and jobs are writing."""
+
+SECONDS_TO_WRITE = 3600.0
+"""No case takes so long to be written."""
 
 
 class Settings(NamedTuple):
@@ -119,11 +127,10 @@ def segment(
         _require_series(inputs.cases, {"--ct-series": settings.ct_series, "--pet-series": settings.pet_series})
         folds = find_folds(model, settings.folds, settings.checkpoint)
         if settings.rules is not None:
-            _require_rules(settings.rules, model)
+            _require_rules(settings.rules, model, settings.checkpoint)
         OutputFolder(output, MARK, "an output of h2aseg segment", ("model",)).claim({"model": name_of(model)})
         with exclusively(output / ".lock"):
-            if execute is None:  # else jobs may be writing
-                _remove_partial(output)
+            _remove_partial(output)
             return _segment(inputs.cases, inputs.unreadable, model, folds, dataset, output, settings, execute)
 
 
@@ -262,9 +269,13 @@ def _predict(predictor: nnUNetPredictor, checked: _Checked, outputs: Outputs, st
     return Predicted(prepared, logits, checked.findings, state)
 
 
-def _require_rules(rules: RulesFile, model: Path) -> None:
+def _require_rules(rules: RulesFile, model: Path, checkpoint: str) -> None:
     """Rules are the model's own, and ask for nothing but PET and probabilities."""
     require_model(rules, model)
+    if rules.model["checkpoint"] != checkpoint:
+        raise UserError(
+            f"{rules.file} was fitted to {rules.model['checkpoint']}, not {checkpoint}: choose it with -chk."
+        )
     if rules.rule.needs_liver:
         raise UserError(f"{rules.file} asks for organ maps, which segment has not: use h2aseg postprocess --organs.")
 
@@ -291,12 +302,22 @@ def _unpacking(model: Path, output: Path, in_jobs: bool) -> Iterator[Path]:
 
 
 def _remove_partial(output: Path) -> None:
-    """What a killed run was writing."""
-    for folder in (output / "cases").glob(".*.partial"):
-        shutil.rmtree(folder, ignore_errors=True)
-    for name in ("images", "masks"):
-        for file in (output / name).glob(f"{PARTIAL}*"):
-            file.unlink(missing_ok=True)
+    """What a killed run was writing: processes of this machine have ended with it, workers and jobs may still write."""
+    files = [file for name in ("images", "masks") for file in (output / name).glob(f"{PARTIAL}*")]
+    for path in [*(output / "cases").glob(".*.partial"), *files]:
+        if BY_ANOTHER_WRITER.search(path.name) and _age_seconds(path) < SECONDS_TO_WRITE:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _age_seconds(path: Path) -> float:
+    try:
+        return time.time() - path.lstat().st_mtime
+    except FileNotFoundError:  # it has been finished meanwhile
+        return 0.0
 
 
 def _state(case: Input, model: Path, folds: Sequence[str], settings: Settings) -> Any:

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from h2aseg_nnunet.cli import main
+from h2aseg_nnunet.petct import files
 from h2aseg_nnunet.petct.cluster.slurm import FOLDER
 from h2aseg_nnunet.petct.segment import chunk
 from tests.models import one_thread, registered  # noqa: F401
@@ -99,3 +100,18 @@ def test_an_exported_model_stays_where_jobs_find_it(command, tmp_path):
 def test_options_that_do_not_fit(command, capsys, more, message):
     assert main([*command, *more]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_files_of_a_job_have_names_of_their_own_while_they_are_written(command, tmp_path, monkeypatch):
+    """A job of an earlier command may still write the same cases."""
+    marks = []
+
+    def outcomes_of(*arguments):
+        marks.append(files.mark_of_writer())
+        return iter(())
+
+    monkeypatch.setattr(chunk, "outcomes_of", outcomes_of)
+    main(command)
+
+    assert len(set(marks)) == 3 and all(len(mark) == 16 for mark in marks)
+    assert files.mark_of_writer() == ""
