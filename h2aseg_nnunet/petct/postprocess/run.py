@@ -77,10 +77,10 @@ def postprocess_folder(
         UserError: If the rule is another model's, a file is missing or damaged, or the output would replace a file
             that is not ours.
     """
-    folder, target, read = Path(predictions), Path(output), read_rules(Path(rules))
+    folder, target, read = Path(predictions), Path(output).resolve(), read_rules(Path(rules))
     remarks = _require_its_model(read, folder, None if model is None else Path(model))
     _require_sources(read, sources)
-    if target.absolute() == folder.absolute():
+    if target == folder.resolve():
         raise UserError(f"-o {output} is the folder of the predictions: choose another one.")
     description = _description(folder, model)
     cases = pair_files(folder, folder, sources.suv, organ_dir=sources.organs, dataset_json=description).cases

@@ -84,6 +84,17 @@ def test_the_same_run_again_replaces_its_own_files_and_nobody_elses(predictions,
         postprocess_folder(predictions, predictions, rules)
 
 
+@pytest.mark.parametrize("output", ["predictions/not there/..", "link"])
+def test_the_folder_of_predictions_is_known_by_any_name(predictions, write_rules, tmp_path, output):
+    (tmp_path / "link").symlink_to(predictions)
+    before = {file.name: file.read_bytes() for file in predictions.iterdir()}
+
+    with pytest.raises(UserError, match="is the folder of the predictions"):
+        postprocess_folder(predictions, tmp_path / output, write_rules(VOLUME))
+
+    assert {file.name: file.read_bytes() for file in predictions.iterdir()} == before
+
+
 def test_no_rule_changes_nothing(predictions, write_rules, tmp_path):
     postprocess_folder(predictions, tmp_path / "out", write_rules(NO_RULE))
 
