@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from h2aseg_nnunet import __version__
 from h2aseg_nnunet.errors import UserError, listing
+from h2aseg_nnunet.petct.cases import ending_of
 from h2aseg_nnunet.petct.evaluate.cases import EvaluatedCase, pair_files, require_organs, require_pets
 from h2aseg_nnunet.petct.files import replacing, write_json
 from h2aseg_nnunet.petct.images.masks import read_mask
@@ -105,7 +106,8 @@ def _claim(folder: Path, names: Sequence[str]) -> None:
     """
     own, files = OwnFiles(folder), [folder / name for name in names]
     own.claim(files)
-    own.remove()
+    stays = [name for name in own.names if name != RECORD and ("/" in name or ending_of(name) is None)]
+    own.remove(keep=[folder / name for name in stays])  # of another command of ours that wrote here
     own.claim(files)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from h2aseg_nnunet.errors import UserError
+from h2aseg_nnunet.petct.own_files import OwnFiles
 from h2aseg_nnunet.petct.postprocess.rules import NO_RULE, Condition, Outline, Rule
 from h2aseg_nnunet.petct.postprocess.rules_file import MADE_BY, identify
 from h2aseg_nnunet.petct.postprocess.run import Sources, postprocess_folder
@@ -198,11 +199,13 @@ def test_masks_of_an_earlier_rule_do_not_stay_beside_new_ones(predictions, write
     (predictions / "gone.nii.gz").unlink()
     (predictions / "damaged.nii.gz").write_bytes(b"no image")
     (out / "note.txt").write_text("somebody's")
+    OwnFiles(out).claim([out / "model.zip"])  # as another command notes its own
+    (out / "model.zip").touch()
 
     with pytest.raises(UserError, match=r"damaged.nii.gz"):
         postprocess_folder(predictions, out, write_rules(NO_RULE))
 
-    assert sorted(file.name for file in out.glob("[a-z]*")) == ["case.nii.gz", "note.txt"]
+    assert sorted(file.name for file in out.glob("[a-z]*")) == ["case.nii.gz", "dataset.json", "model.zip", "note.txt"]
     assert read_array(out / "case.nii.gz").ravel().tolist() == LABELS
 
 
