@@ -95,6 +95,8 @@ def tune(model: str | Path, settings: Settings = DEFAULTS) -> Tuned:
     Raises:
         UserError: If files are missing or do not fit, or there are fewer than `LEAST_PATIENTS` patients.
     """
+    if settings.seed < 0:
+        raise UserError(f"--seed {settings.seed}: 0 or more is expected.")
     folder = Path(model).absolute()
     folds = find_folds(folder, settings.folds, settings.checkpoint)
     folders = find_folders(folder, settings.references, settings.suv, settings.organs, settings.patients)

@@ -117,9 +117,11 @@ def test_probabilities_of_another_mask_are_refused(model):
         tune(model)
 
 
-def test_an_unknown_family_is_refused(model):
+def test_an_unknown_family_or_seed_is_refused(model):
     with pytest.raises(UserError, match="--families size: expected are some of volume, SUVmax"):
         tune(model, Settings(families=("size",)))
+    with pytest.raises(UserError, match="--seed -1: 0 or more"):
+        tune(model, Settings(seed=-1))
 
 
 def test_the_command_writes_rules_a_figure_and_a_table_and_postprocess_applies_them(model, tmp_path, capsys):
