@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 
+from h2aseg_nnunet import __version__
 from h2aseg_nnunet.cli import make_parser
 from tests.locations import REPOSITORY
 
@@ -81,3 +82,11 @@ def test_commands_that_pages_show_are_understood(page, capsys):
 
 def test_commands_are_found_in_pages():
     assert sum(len(list(shown_commands(page))) for page in PAGES) > 40
+
+
+def test_the_version_is_in_the_citation_and_dated_in_the_changelog():
+    """The workflow that releases a version asks for both."""
+    citation, changelog = ((REPOSITORY / name).read_text(encoding="utf-8") for name in ("CITATION.cff", "CHANGELOG.md"))
+
+    assert f"\nversion: {__version__}\n" in citation
+    assert re.search(rf"^## \[{re.escape(__version__)}\] - \d{{4}}-\d\d-\d\d$", changelog, re.MULTILINE)
