@@ -110,9 +110,8 @@ def prepare(words: list[str], root: Path) -> None:
             shutil.rmtree(earlier)
         (root / "SRC").unlink(missing_ok=True)
         (root / "SRC").symlink_to("FDG-PET-CT-Lesions" if words[1] == "autopet" else "HECKTOR_2022")
-    if "crossval" in words:  # nnUNetv2_accumulate_crossval_results makes it
-        shutil.rmtree("crossval", ignore_errors=True)
-        shutil.copytree(words[words.index("-r") + 1], "crossval")
+    for folder in (word for word in words if word.startswith("crossval")):
+        shutil.copytree(words[words.index("-r") + 1], folder)  # nnUNetv2_accumulate_crossval_results makes it
 
 
 @pytest.mark.parametrize(
