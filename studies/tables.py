@@ -15,7 +15,7 @@ import pandas as pd
 
 from h2aseg_nnunet.petct.statistics import Difference, summarize
 from h2aseg_nnunet.petct.tables import number, to_markdown, with_interval
-from studies import figure
+from studies import figure, further
 from studies.pages import differing, fill, typed, unpublished
 from studies.results import (
     DEFAULT,
@@ -54,7 +54,7 @@ def main() -> None:
 def make_tables() -> dict[str, str]:
     """Name -> Markdown."""
     runs = read_runs()
-    return {make.__name__: make(runs) for make in BLOCKS}
+    return {make.__name__: make(runs) for make in BLOCKS} | {make.__name__: make() for make in further.TABLES}
 
 
 def find_faults(tables: Mapping[str, str]) -> list[str]:
@@ -75,7 +75,7 @@ def one_unit_per_column(runs: pd.DataFrame) -> str:
         for trainer in dice
     ]
     return to_markdown(
-        ["", "trainer", f"Dice, {number_of_cases(dice)} patients", "marked falsely, ml per patient"], rows
+        ["", "trainer", f"Dice, {number_of_cases(dice)} patients", "false-positive volume, ml per patient"], rows
     )
 
 

@@ -1,0 +1,92 @@
+"""Tables of the smaller studies: held-out synthetic whole bodies, and patients of whom one modality is missing."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from h2aseg_nnunet.petct.statistics import describe, paired_differences, summarize
+from h2aseg_nnunet.petct.tables import to_markdown, with_interval
+from studies.results import (
+    DEFAULT,
+    NEITHER,
+    NETWORKS,
+    NO_MCSA,
+    NO_TAMW,
+    PUBLISHED_MODULES,
+    RESULTS,
+    UNET_TRAINED_ALIKE,
+    shared,
+)
+
+WHOLE_BODIES = RESULTS / "wb8.csv"
+"""What `h2aseg compare -i` wrote of phantoms: trainer, seed, folds, case, and the measures."""
+MISSING = RESULTS / "sts6_missing.csv"
+"""What `h2aseg robustness` wrote for several networks: trainer, seed, folds, case, condition, and the measures."""
+
+ON_WHOLE_BODIES = {each: NETWORKS[each] for each in (UNET_TRAINED_ALIKE, NEITHER, DEFAULT)}
+WITHOUT = {"intact": "CT and PET", "CT_missing": "without CT", "PET_missing": "without PET"}
+NETWORKS_WITHOUT = (UNET_TRAINED_ALIKE, PUBLISHED_MODULES, DEFAULT, NO_MCSA, NO_TAMW, NEITHER)
+MEASURES = {"Dice": ("dice", 3), "FPV, ml": ("false_positive_volume_ml", 1), "FNV, ml": ("false_negative_volume_ml", 1)}
+
+
+def whole_bodies() -> str:
+    """With and without MCSA and TAMW: means over seeds, then over cases."""
+    runs = pd.read_csv(WHOLE_BODIES)
+    runs["name"] = runs.trainer.str.split(":").str[0]
+    heading, rows = [""], {trainer: [title] for trainer, title in ON_WHOLE_BODIES.items()}
+    for title, (measure, digits) in MEASURES.items():
+        values = _by_case(runs, "name", measure)
+        heading += [title, f"minus {NETWORKS[DEFAULT]}"]
+        for trainer, row in rows.items():
+            row += _beside(values, trainer, DEFAULT, digits)
+    for trainer, row in rows.items():
+        row.append(_called_empty(runs[runs.name == trainer]))
+    return to_markdown([*heading, "without lesions, called empty"], list(rows.values()))
+
+
+def missing_modality() -> str:
+    """Dice of patients of whom one modality is replaced by its mean, networks of seed 0."""
+    runs = pd.read_csv(MISSING)
+    runs = runs[runs.seed == 0]
+    heading, rows = [""], {trainer: [NETWORKS[trainer]] for trainer in NETWORKS_WITHOUT}
+    for condition, title in WITHOUT.items():
+        values = _by_case(runs[runs.condition == condition], "trainer", "dice")
+        heading += [f"Dice, {title}", f"minus {NETWORKS[DEFAULT]}"]
+        for trainer, row in rows.items():
+            row += _beside(values, trainer, DEFAULT, digits=3)
+    return to_markdown(heading, list(rows.values()))
+
+
+def missing_in_words() -> str:
+    """What MCSA and TAMW are worth where a modality is missing, over all seeds."""
+    runs = shared(pd.read_csv(MISSING), (DEFAULT, NEITHER))
+    seeds = ", ".join(str(seed) for seed in sorted(set(runs.seed)))
+    lines = []
+    for condition, title in WITHOUT.items():
+        values = _by_case(runs[runs.condition == condition], "trainer", "dice")
+        _, change = _beside(values, DEFAULT, NEITHER, digits=3)
+        lines.append(f"- {title}, seeds {seeds}: H2ASeg minus H2ASeg without both: {change}")
+    return "\n".join(lines)
+
+
+TABLES = (whole_bodies, missing_modality, missing_in_words)
+
+
+def _by_case(runs: pd.DataFrame, names: str, measure: str) -> dict[str, dict[str, float]]:
+    means = runs.pivot_table(index="case", columns=names, values=measure, dropna=False)
+    return {name: means[name].to_dict() for name in means}
+
+
+def _beside(values: Mapping[str, dict[str, float]], name: str, reference: str, digits: int) -> list[str]:
+    """Mean, and difference from the reference over the same cases; 95 % intervals."""
+    difference = describe(list(paired_differences(values[reference], values[name]).values()))
+    low, high = difference.interval_95
+    change = f"{difference.mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    mean = with_interval(summarize(list(values[name].values())), f".{digits}f")
+    return [mean, "" if name == reference else change]
+
+
+def _called_empty(runs: pd.DataFrame) -> str:
+    """Of the predictions of patients without lesions, of all seeds."""
+    without = runs[runs.dice.isna()]
+    return f"{(without.false_positive_volume_ml == 0).sum()} of {len(without)}"
