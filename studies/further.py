@@ -15,6 +15,8 @@ from studies.results import (
     PUBLISHED_MODULES,
     RESULTS,
     UNET_TRAINED_ALIKE,
+    by_case,
+    read_runs,
     shared,
 )
 
@@ -31,26 +33,25 @@ MEASURES = {"Dice": ("dice", 3), "FPV, ml": ("false_positive_volume_ml", 1), "FN
 
 def whole_bodies() -> str:
     """With and without MCSA and TAMW: means over seeds, then over cases."""
-    runs = pd.read_csv(WHOLE_BODIES)
-    runs["name"] = runs.trainer.str.split(":").str[0]
+    runs = read_runs(WHOLE_BODIES)
     heading, rows = [""], {trainer: [title] for trainer, title in ON_WHOLE_BODIES.items()}
     for title, (measure, digits) in MEASURES.items():
-        values = _by_case(runs, "name", measure)
+        values = by_case(runs, measure)
         heading += [title, f"minus {NETWORKS[DEFAULT]}"]
         for trainer, row in rows.items():
             row += _beside(values, trainer, DEFAULT, digits)
     for trainer, row in rows.items():
-        row.append(_called_empty(runs[runs.name == trainer]))
+        row.append(_called_empty(runs[runs.trainer == trainer]))
     return to_markdown([*heading, "without lesions, called empty"], list(rows.values()))
 
 
 def missing_modality() -> str:
     """Dice of patients of whom one modality is replaced by its mean, networks of seed 0."""
-    runs = pd.read_csv(MISSING)
+    runs = read_runs(MISSING)
     runs = runs[runs.seed == 0]
     heading, rows = [""], {trainer: [NETWORKS[trainer]] for trainer in NETWORKS_WITHOUT}
     for condition, title in WITHOUT.items():
-        values = _by_case(runs[runs.condition == condition], "trainer", "dice")
+        values = by_case(runs[runs.condition == condition])
         heading += [f"Dice, {title}", f"minus {NETWORKS[DEFAULT]}"]
         for trainer, row in rows.items():
             row += _beside(values, trainer, DEFAULT, digits=3)
@@ -59,22 +60,17 @@ def missing_modality() -> str:
 
 def missing_in_words() -> str:
     """What MCSA and TAMW are worth where a modality is missing, over all seeds."""
-    runs = shared(pd.read_csv(MISSING), (DEFAULT, NEITHER))
+    runs = shared(read_runs(MISSING), (DEFAULT, NEITHER))
     seeds = ", ".join(str(seed) for seed in sorted(set(runs.seed)))
     lines = []
     for condition, title in WITHOUT.items():
-        values = _by_case(runs[runs.condition == condition], "trainer", "dice")
+        values = by_case(runs[runs.condition == condition])
         _, change = _beside(values, DEFAULT, NEITHER, digits=3)
         lines.append(f"- {title}, seeds {seeds}: H2ASeg minus H2ASeg without both: {change}")
     return "\n".join(lines)
 
 
 TABLES = (whole_bodies, missing_modality, missing_in_words)
-
-
-def _by_case(runs: pd.DataFrame, names: str, measure: str) -> dict[str, dict[str, float]]:
-    means = runs.pivot_table(index="case", columns=names, values=measure, dropna=False)
-    return {name: means[name].to_dict() for name in means}
 
 
 def _beside(values: Mapping[str, dict[str, float]], name: str, reference: str, digits: int) -> list[str]:

@@ -17,6 +17,7 @@ Shapes: maps (b, c_i, *), c channels in all; shares (b or 1, 1, *); means and co
 """
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -170,9 +171,11 @@ def means_by_share_backward(
         if of_shares:
             values = x.to(inside.dtype)
             of_each.append(((values - mean_in) * inside - (values - mean_out) * outside).sum(1, keepdim=True))
-    firsts = [sum(spans[:i]) for i in range(len(spans))] if of_shares else []
-    totals = (sum(of_each[at : at + span]) for at, span in zip(firsts, spans, strict=False))
-    return [*of_maps, *(total.to(share.dtype) for total, share in zip(totals, shares, strict=False))]
+    if not of_shares:
+        return of_maps
+    of_next = iter(of_each)
+    totals = (sum(islice(of_next, span)) for span in spans)
+    return [*of_maps, *(total.to(share.dtype) for total, share in zip(totals, shares, strict=True))]
 
 
 def _of_maps(shares: Sequence[Tensor], spans: Sequence[int]) -> list[Tensor]:

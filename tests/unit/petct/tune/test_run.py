@@ -70,7 +70,8 @@ def test_cases_of_a_patient_are_one(model, tmp_path):
 
     tuned = tune(model, Settings(patients=table, families=("volume",)))
 
-    assert (tuned.num_cases, tuned.num_patients) == (12, 11)
+    seen = "Patients with cases in several folds, whom the models had seen in training: 1."
+    assert (tuned.num_cases, tuned.num_patients, tuned.remarks) == (12, 11, [seen])
 
 
 def test_convert_has_noted_the_patients(model, nnunet):
