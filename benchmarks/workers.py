@@ -1,7 +1,8 @@
 """How much faster `h2aseg segment` is on several Dask workers: `python -m benchmarks.workers -i IMAGES -m MODEL`.
 
 Real inference on the CPU, one thread per worker. The cohort is segmented by one worker and by several in turn, after a
-first case of every worker, which starts Python and loads the model. Give it as many free cores as workers.
+few cases that start Python and load the model. Give it as many free cores as workers. Further options are those of
+`h2aseg segment`, for instance --disable_tta.
 """
 
 import argparse
@@ -24,19 +25,19 @@ def main() -> None:
     parser.add_argument("-o", dest="output", type=Path, default=Path("workers.json"), help="results, JSON")
     parser.add_argument("--workers", type=int, default=2, help="number of workers beside one (default: 2)")
     parser.add_argument("--rounds", type=int, default=2, help="rounds; medians count (default: 2)")
-    options = parser.parse_args()
+    options, further = parser.parse_known_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     seconds: dict[int, list[float]] = {1: [], options.workers: []}
     for _ in range(options.rounds):
         for workers, times in seconds.items():
-            times.append(_seconds(options.images, options.model, workers))
+            times.append(_seconds(options.images, options.model, workers, further))
             print(f"{workers} workers: {times[-1]:.0f} s", flush=True)
     alone, together = (statistics.median(times) for times in seconds.values())
     print(f"{options.workers} workers are {alone / together:.2f} times as fast as one")
     write_json(options.output, {"seconds": seconds, "times_as_fast": alone / together})
 
 
-def _seconds(images: Path, model: Path, workers: int) -> float:
+def _seconds(images: Path, model: Path, workers: int, further: list[str]) -> float:
     """Of the whole command, on workers that hold the model."""
     with (
         LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster,
@@ -49,12 +50,10 @@ def _seconds(images: Path, model: Path, workers: int) -> float:
             (first / file.name).symlink_to(file.resolve())
         for name, cases in (("warm", first), ("timed", images)):
             began = time.monotonic()
-            h2aseg(
-                [
-                    *("segment", "-i", str(cases), "-m", str(model), "-o", f"{folder}/{name}", "-device", "cpu"),
-                    *("--output-type", "nifti", "--scheduler", cluster.scheduler_address),
-                ]
-            )
+            command = ["segment", "-i", str(cases), "-m", str(model), "-o", f"{folder}/{name}", "-device", "cpu"]
+            command += ["--output-type", "nifti", "--scheduler", cluster.scheduler_address, *further]
+            if h2aseg(command) != 0:
+                raise SystemExit("Cases were refused, as told above: without them the times say nothing.")
         return time.monotonic() - began
 
 
