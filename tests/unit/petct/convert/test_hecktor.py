@@ -38,8 +38,9 @@ def test_a_training_patient_without_pet_or_label_is_refused(tmp_path):
     assert plan.refused["CHUM-002"].endswith("imagesTr/CHUM-002__PT.nii.gz.")
 
 
-def test_one_folder_per_patient_as_from_2025_on(tmp_path):
-    patient = tmp_path / "Task 1" / "CHUM-001"
+@pytest.mark.parametrize("task", ["Task 1", "."], ids=["2025", "2026"])
+def test_one_folder_per_patient_as_from_2025_on(tmp_path, task):
+    patient = tmp_path / task / "CHUM-001"
     touch(*(patient / f"CHUM-001{ending}.nii.gz" for ending in ("__CT", "__PT", "__CTPlanning", "")))
 
     (case,) = hecktor.plan(tmp_path).cases
