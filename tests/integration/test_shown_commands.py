@@ -1,13 +1,15 @@
-"""The h2aseg commands that pages show run as shown, in order, in a folder that holds what they name.
+"""The commands that pages show run as shown, in order, in a folder that holds what they name.
 
-docs/quickstart.md is run by tests/release/test_quickstart.py. Commands that train or need a cluster have tests of their
-own, and so have `plan` and `tune`.
+Every page is run, so that a new command is run, or fails. tests/release/test_quickstart.py runs docs/quickstart.md;
+tests/release/test_shown_trainings.py the pages that train; tests/shown.py lists what cannot be run, and why.
 """
 
 import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,24 @@ from h2aseg_nnunet.petct.dicom.tree import read_tree
 from tests.locations import REPOSITORY
 from tests.models import make_network, make_plans, one_thread, registered, save_model  # noqa: F401
 from tests.plans import DATASET_JSON
+from tests.shown import NOT_RUN, PAGES, commands, lines_to_run, shown_lines
 from tests.synthetic import read_array, write_image, write_phantom
 from tests.unit.petct.convert.layouts import CT_GRID, PET_GRID, WIDE, arrange
 from tests.unit.petct.convert.synthetic_studies import POINT_MM, grid_around
 from tests.unit.petct.dicom.exports import SHAPE, Export
-from tests.unit.test_docs import shown_commands
 
+TRAIN = {
+    *("README.md", "docs/accuracy.md", "docs/cluster.md", "docs/compare.md", "docs/convert.md", "docs/export.md"),
+    *("docs/planning.md", "docs/quickstart-challenges.md", "docs/trainers.md", "docs/tune.md"),
+}
+"""Pages with commands of nnU-Net: all of them run in tests/release/test_shown_trainings.py."""
+
+ALSO_HERE = {"README.md", "docs/convert.md", "docs/export.md", "docs/quickstart-challenges.md"}
+"""Those whose own commands need no training: they run here, too."""
+
+ELSEWHERE = TRAIN - ALSO_HERE | {"docs/quickstart.md"}
+
+PATIENTS = ("one", "two")
 ONE_PROCESS, QUICK = ["-np", "1"], ["-device", "cpu", "-step_size", "1"]
 ON_THIS_MACHINE = {
     **dict.fromkeys(("check", "convert", "evaluate", "report"), ONE_PROCESS),
@@ -66,15 +80,14 @@ def write_images_and_masks(root: Path) -> None:
 
 
 def write_collections(root: Path) -> None:
-    patients = ("one", "two")
-    arrange("autopet II", root / "FDG-PET-CT-Lesions", CT_GRID, CT_GRID, patients)
-    arrange("hecktor 2022", root / "HECKTOR_2022", CT_GRID, PET_GRID, patients)
-    arrange("hecktor 2021", root / "hecktor2021_train", CT_GRID, grid_around(POINT_MM, WIDE, (4.1, 3.9, 5.0)), patients)
-    arrange("pairs", root / "cohort", CT_GRID, PET_GRID, patients)
-    boxes = "\n".join(f"{patient},0,24,-46,-22,40,72" for patient in patients)
+    arrange("autopet II", root / "FDG-PET-CT-Lesions", CT_GRID, CT_GRID, PATIENTS)
+    arrange("hecktor 2022", root / "HECKTOR_2022", CT_GRID, PET_GRID, PATIENTS)
+    arrange("hecktor 2021", root / "hecktor2021_train", CT_GRID, grid_around(POINT_MM, WIDE, (4.1, 3.9, 5.0)), PATIENTS)
+    arrange("pairs", root / "cohort", CT_GRID, PET_GRID, PATIENTS)
+    boxes = "\n".join(f"{patient},0,24,-46,-22,40,72" for patient in PATIENTS)
     table = root / "hecktor2021_train" / "hecktor2021_bbox_training.csv"
     table.write_text(f"PatientID,x1,x2,y1,y2,z1,z2\n{boxes}\n")
-    rows = (f"{name},cohort/{name}/ct.nii,cohort/{name}/pet.nii,cohort/{name}/label.nii" for name in patients)
+    rows = (f"{name},cohort/{name}/ct.nii,cohort/{name}/pet.nii,cohort/{name}/label.nii" for name in PATIENTS)
     (root / "cohort.csv").write_text("\n".join(["case,ct,pet,label", *rows]))
 
 
@@ -110,29 +123,47 @@ def prepare(words: list[str], root: Path) -> None:
             shutil.rmtree(earlier)
         (root / "SRC").unlink(missing_ok=True)
         (root / "SRC").symlink_to("FDG-PET-CT-Lesions" if words[1] == "autopet" else "HECKTOR_2022")
-    for folder in (word for word in words if word.startswith("crossval")):
+    for folder in (word for word in words if word.startswith("crossval") and not Path(word).exists()):
         shutil.copytree(words[words.index("-r") + 1], folder)  # nnUNetv2_accumulate_crossval_results makes it
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        *("README.md", "docs/challenge.md", "docs/check.md", "docs/convert.md", "docs/dicom.md", "docs/evaluate.md"),
-        *("docs/explain.md", "docs/export.md", "docs/quickstart-challenges.md", "docs/report.md", "docs/robustness.md"),
-    ],
-)
+@pytest.mark.parametrize("page", [page for page in PAGES if lines_to_run(page) and page not in ELSEWHERE])
 def test_the_commands_of_a_page_run_as_shown(world, page, capsys):
-    commands = [words for words in shown_commands(REPOSITORY / page) if words[0] != "demo"]
-    assert commands
-    for shown in commands:
-        words = [os.path.expandvars(word) for word in shown]
+    shown, printed = commands(lines_to_run(page), world, os.environ), ""
+    if page in TRAIN:
+        shown = [words for words in shown if not words[0].startswith("nnUNetv2_")]
+    assert shown
+    for program, *words in shown:
+        if program == "python":
+            subprocess.run([sys.executable, *words], input=printed, text=True, check=True, capture_output=True)
+            continue
+        assert program == "h2aseg", f"{program}: neither run here nor listed in tests/shown.py"
         prepare(words, world)
 
         code = main([*words, *ON_THIS_MACHINE.get(words[0], [])])
 
-        errors = capsys.readouterr().err
-        assert f"h2aseg {words[0]}: " not in errors, shown
-        assert code == 0 or words[0] == "check", (shown, errors)  # which may find faults in noise
+        printed, errors = capsys.readouterr()
+        assert f"h2aseg {words[0]}: " not in errors, words
+        assert code == 0 or words[0] == "check", (words, errors)  # which may find faults in noise
+
+
+def test_every_line_that_is_excused_is_shown():
+    lines = [line for page in PAGES for line in shown_lines(page)]
+
+    assert [start for start in NOT_RUN if not any(line.startswith(start) for line in lines)] == []
+
+
+def test_commands_of_a_dry_run_are_shared_among_jobs_and_gpus_as_shown(tmp_path):
+    """Each line runs once: the second as an element of a job array, then all on two GPUs."""
+    (tmp_path / "runs.txt").write_text("".join(f"echo {run} on $CUDA_VISIBLE_DEVICES >>done\n" for run in range(4)))
+    lines = [line for line in shown_lines("docs/compare.md") if line.startswith(("sed", "awk"))]
+    variables = os.environ | {"SLURM_ARRAY_TASK_ID": "2", "CUDA_VISIBLE_DEVICES": ""}
+
+    subprocess.run(["bash", "-euc", "\n".join(lines)], cwd=tmp_path, env=variables, check=True)
+
+    first, *rest = (tmp_path / "done").read_text().splitlines()
+    assert first.split() == ["1", "on"]
+    assert sorted(rest) == ["0 on 1", "1 on 0", "2 on 1", "3 on 0"]
 
 
 def test_the_output_that_evaluate_shows_is_what_it_prints(monkeypatch, capsys):
