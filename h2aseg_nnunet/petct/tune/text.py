@@ -40,11 +40,18 @@ def _verdict(tuned: Tuned) -> str:
     selection = tuned.selection
     if not selection.rule.changes_nothing:
         certain = "" if selection.chosen.is_certain else " (asked for, although the interval of its gain includes 0)"
-        return f"Rule: {selection.rule.describe()}{certain}"
+        return f"Rule: {selection.rule.describe()}{certain}{_lost(selection.chosen)}"
     if selection.family is None:
         return "No rule: none gains anything on patients it was not fitted on."
     best = f"{selection.family}: {selection.chosen.rule.describe()}"
     return f"No rule: the interval of the gain includes 0. (The candidate was {best}; --even-if-uncertain takes it.)"
+
+
+def _lost(judged: Judged) -> str:
+    if judged.lost_lesions < 1:
+        return ""
+    lost = f"{judged.lost_lesions:.1f} of {judged.found_lesions}"
+    return f"\nIt loses {lost} lesions that the model had found. --metric lesion-f1 weighs lesions, not volumes."
 
 
 def _row(judged: Judged) -> list[str]:

@@ -8,6 +8,7 @@ from h2aseg_nnunet import cli
 from h2aseg_nnunet.errors import UserError
 from h2aseg_nnunet.petct.postprocess.rules import NO_RULE
 from h2aseg_nnunet.petct.tune.run import Settings, tune
+from h2aseg_nnunet.petct.tune.text import to_text
 from tests.synthetic import read_array, write_image
 from tests.unit.petct.tune.crossvalidated import DATASET, SHAPE, SPACING_MM, paint, write_model, write_prediction
 
@@ -36,6 +37,16 @@ def test_the_rule_that_is_right_is_found(model):
     assert volume.changes["false_positive_volume_ml"].mean == pytest.approx(-(9 * 0.25 + 3 * 0.125) / 12)
     assert tuned.selection.rule == volume.rule  # gentler than others of equal gain, in the first family that has it
     assert tuned.num_cases == tuned.num_patients == 12
+
+
+@pytest.mark.parametrize(("lost", "said"), [(0.9, False), (3.0, True)])
+def test_a_rule_that_loses_lesions_says_so_beside_its_name(model, lost, said):
+    tuned = tune(model, Settings(families=("volume",)))
+    chosen = tuned.selection.chosen._replace(lost_lesions=lost)
+
+    text = to_text(tuned._replace(selection=tuned.selection._replace(chosen=chosen)))
+
+    assert ("It loses 3.0 of 9 lesions that the model had found." in text) is said
 
 
 @pytest.mark.parametrize("metric", ["lesion-f1", "auc-dice"])
