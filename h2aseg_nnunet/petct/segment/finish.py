@@ -29,6 +29,8 @@ from h2aseg_nnunet.petct.segment.lesion_table import measure_lesions, write_lesi
 NOTE = "For research, not for diagnosis."
 RECORD = "case.json"
 TOTALS = ("case", "note", "num_lesions", "tmtv_ml", "tlg", "suv_max", "suv_peak")
+PREVIEW_INCHES, TITLES_INCHES = 7.0, 0.6
+"""Width of a preview, and what its titles add to the height of the bodies."""
 
 
 class Outputs(NamedTuple):
@@ -201,14 +203,14 @@ def finished(name: str, outputs: Outputs, state: Any) -> dict[str, Any] | None:
 
 
 def _draw(mask: SimpleITK.Image, pet: SimpleITK.Image, max_suv: float, file: Path) -> None:
-    """Coronal and sagittal projections of the PET, with the mask's outline."""
+    """Coronal and sagittal projections of the PET in one scale, with the mask's outline."""
     turned, lesions = to_patient_axes(pet), to_patient_axes(mask, labels=True)
     x_mm, y_mm, z_mm = turned.GetSpacing()
+    wide_mm, deep_mm, high_mm = (size * mm for size, mm in zip(turned.GetSize(), turned.GetSpacing(), strict=True))
     suv, inside = SimpleITK.GetArrayFromImage(turned), SimpleITK.GetArrayFromImage(lesions) > 0
-    picture = figure(7, 7)
-    for axes, axis, width_mm, title in zip(
-        picture.subplots(1, 2), (1, 2), (x_mm, y_mm), ("coronal", "sagittal"), strict=True
-    ):
+    picture = figure(PREVIEW_INCHES, PREVIEW_INCHES * high_mm / (wide_mm + deep_mm) + TITLES_INCHES)
+    panels = picture.subplots(1, 2, width_ratios=(wide_mm, deep_mm))
+    for axes, axis, width_mm, title in zip(panels, (1, 2), (x_mm, y_mm), ("coronal", "sagittal"), strict=True):
         axes.imshow(_up(suv.max(axis=axis)), cmap="gray_r", vmin=0, vmax=max_suv, aspect=z_mm / width_mm)
         if inside.any():
             axes.contour(_up(inside.max(axis=axis)), [0.5], colors="#D55E00", linewidths=1)
