@@ -275,7 +275,7 @@ def test_cases_are_segmented_in_jobs_and_a_refused_one_is_named(tmp_path, monkey
 
     printed = capsys.readouterr()
     assert [line.partition(": ")[2] for line in printed.out.splitlines()[:2]] == ["2 cases, a to b", "2 cases, c to d"]
-    assert "c REFUSED: " in printed.out and "3 cases segmented" in printed.out
+    assert "c REFUSED: " in printed.out and "Segmented 3 of 4" in printed.out
     done = [(tmp_path / "out" / "cases" / name / "mask.nii.gz").is_file() for name in ("a", "b", "c", "d")]
     assert done == [True, True, False, True]
 

@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> None:
         execute = queue.execute_all if queue else None
         outcomes = segment(options.input, options.model, options.output, settings, execute)
     refused = [outcome.name for outcome in outcomes if outcome.refused]
-    print(f"{len(outcomes) - len(refused)} cases segmented: {options.output}/summary.csv. {NOTE}")
+    print(f"Segmented {len(outcomes) - len(refused)} of {len(outcomes)}: {options.output}/summary.csv. {NOTE}")
     if refused:
         raise UserError(f"{len(refused)} of {len(outcomes)} cases were refused: {listing(refused)}.")
 

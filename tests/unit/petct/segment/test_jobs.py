@@ -50,7 +50,7 @@ def masks(tmp_path) -> list[str]:
 def test_cases_are_divided_among_jobs_and_finished_ones_are_not_done_again(command, tmp_path, capsys):
     assert main(command) == 0
     assert Queue.jobs == ["2 cases, a to b", "2 cases, c to d", "1 cases, e to e"]
-    assert masks(tmp_path) == list(NAMES) and "5 cases segmented" in capsys.readouterr().out
+    assert masks(tmp_path) == list(NAMES) and "Segmented 5 of 5" in capsys.readouterr().out
 
     assert main(command) == 0
     assert Queue.jobs == []
