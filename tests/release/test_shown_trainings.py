@@ -50,9 +50,8 @@ HERE = {
     "nnUNetv2_predict_from_modelfolder": [*CPU, *ONE_EACH, "--disable_tta"],
     "nnUNetv2_preprocess": ["-np", "1"],
     "nnUNetv2_train": CPU,
-    "plan": shown.ONE_PROCESS,
+    **dict.fromkeys(("plan", "postprocess", "tune"), shown.ONE_PROCESS),
     "train-folds": CPU,
-    "tune": shown.ONE_PROCESS,
 }
 """What is added to a command; an option that is named twice has its last value."""
 
