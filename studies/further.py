@@ -33,29 +33,15 @@ MEASURES = {"Dice": ("dice", 3), "FPV, ml": ("false_positive_volume_ml", 1), "FN
 
 def whole_bodies() -> str:
     """With and without MCSA and TAMW: means over seeds, then over cases."""
-    runs = read_runs(WHOLE_BODIES)
-    heading, rows = [""], {trainer: [title] for trainer, title in ON_WHOLE_BODIES.items()}
-    for title, (measure, digits) in MEASURES.items():
-        values = by_case(runs, measure)
-        heading += [title, f"minus {NETWORKS[DEFAULT]}"]
-        for trainer, row in rows.items():
-            row += _beside(values, trainer, DEFAULT, digits)
-    for trainer, row in rows.items():
-        row.append(_called_empty(runs[runs.trainer == trainer]))
-    return to_markdown([*heading, "without lesions, called empty"], list(rows.values()))
+    return with_volumes(read_runs(WHOLE_BODIES), ON_WHOLE_BODIES, DEFAULT)
 
 
 def missing_modality() -> str:
     """Dice of patients of whom one modality is replaced by its mean, networks of seed 0."""
     runs = read_runs(MISSING)
     runs = runs[runs.seed == 0]
-    heading, rows = [""], {trainer: [NETWORKS[trainer]] for trainer in NETWORKS_WITHOUT}
-    for condition, title in WITHOUT.items():
-        values = by_case(runs[runs.condition == condition])
-        heading += [f"Dice, {title}", f"minus {NETWORKS[DEFAULT]}"]
-        for trainer, row in rows.items():
-            row += _beside(values, trainer, DEFAULT, digits=3)
-    return to_markdown(heading, list(rows.values()))
+    dice = {f"Dice, {title}": (by_case(runs[runs.condition == name]), 3) for name, title in WITHOUT.items()}
+    return to_markdown(*minus_reference(dice, {trainer: NETWORKS[trainer] for trainer in NETWORKS_WITHOUT}, DEFAULT))
 
 
 def missing_in_words() -> str:
@@ -65,7 +51,7 @@ def missing_in_words() -> str:
     lines = []
     for condition, title in WITHOUT.items():
         values = by_case(runs[runs.condition == condition])
-        _, change = _beside(values, DEFAULT, NEITHER, digits=3)
+        _, change = beside(values, DEFAULT, NEITHER, digits=3)
         lines.append(f"- {title}, seeds {seeds}: H2ASeg minus H2ASeg without both: {change}")
     return "\n".join(lines)
 
@@ -73,7 +59,28 @@ def missing_in_words() -> str:
 TABLES = (whole_bodies, missing_modality, missing_in_words)
 
 
-def _beside(values: Mapping[str, dict[str, float]], name: str, reference: str, digits: int) -> list[str]:
+def with_volumes(runs: pd.DataFrame, titles: Mapping[str, str], reference: str) -> str:
+    """Dice and false volumes of the trainers in `titles` beside one of them, and how many patients are called empty."""
+    measures = {title: (by_case(runs, measure, titles), digits) for title, (measure, digits) in MEASURES.items()}
+    heading, rows = minus_reference(measures, titles, reference)
+    for trainer, row in zip(titles, rows, strict=True):
+        row.append(_called_empty(runs[runs.trainer == trainer]))
+    return to_markdown([*heading, "without lesions, called empty"], rows)
+
+
+def minus_reference(
+    measures: Mapping[str, tuple[Mapping[str, dict[str, float]], int]], titles: Mapping[str, str], reference: str
+) -> tuple[list[str], list[list[str]]]:
+    """Heading and rows: each trainer's mean of every measure (values by trainer and case, digits), and its lead."""
+    heading, rows = [""], {trainer: [title] for trainer, title in titles.items()}
+    for measure, (values, digits) in measures.items():
+        heading += [measure, f"minus {titles[reference]}"]
+        for trainer, row in rows.items():
+            row += beside(values, trainer, reference, digits)
+    return heading, list(rows.values())
+
+
+def beside(values: Mapping[str, dict[str, float]], name: str, reference: str, digits: int) -> list[str]:
     """Mean, and difference from the reference over the same cases; 95 % intervals."""
     difference = describe(list(paired_differences(values[reference], values[name]).values()))
     low, high = difference.interval_95

@@ -1,7 +1,7 @@
 """Per-case results of a study, and what may be compared: runs that all networks of a table have finished."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +12,7 @@ RESULTS = Path(__file__).parent / "results"
 CASES = RESULTS / "sts6.csv"
 """What `h2aseg compare` wrote: trainer, seed, folds, case, and the measures."""
 PET_ALONE = RESULTS / "sts6_pet_alone.csv"
-"""What `python -m studies.pet_alone` wrote: case, dice."""
+"""What `python -m studies.pet_alone` wrote: case, dice, suv_mean."""
 
 DEFAULT = "nnUNetTrainerH2ASeg"
 UNET = "nnUNetTrainer"
@@ -72,10 +72,12 @@ def keys(runs: pd.DataFrame) -> list[tuple[int, int]]:
     return sorted(set(zip(runs.seed, runs.folds, strict=True)))
 
 
-def by_case(runs: pd.DataFrame, measure: str = "dice") -> dict[str, dict[str, float]]:
-    """Trainer -> case -> mean over seeds."""
+def by_case(
+    runs: pd.DataFrame, measure: str = "dice", order: Iterable[str] = tuple(NETWORKS)
+) -> dict[str, dict[str, float]]:
+    """Trainer -> case -> mean over seeds, for the trainers of `order` that are there."""
     means = runs.pivot_table(index="case", columns="trainer", values=measure)
-    return {trainer: means[trainer].to_dict() for trainer in NETWORKS if trainer in means}
+    return {trainer: means[trainer].to_dict() for trainer in order if trainer in means}
 
 
 def differences_from(reference: str, values: dict[str, dict[str, float]]) -> dict[str, Difference]:
@@ -96,6 +98,12 @@ def cases_where_pet_misleads(file: Path = PET_ALONE) -> set[str]:
     """The half of the cases in which PET alone goes less far than in the median case."""
     dice = pd.read_csv(file, index_col="case").dice
     return set(dice.index[dice < dice.median()])
+
+
+def faint_cases(file: Path = PET_ALONE) -> set[str]:
+    """The half of the cases whose tumors take up less than that of the median case."""
+    uptake = pd.read_csv(file, index_col="case").suv_mean
+    return set(uptake.index[uptake < uptake.median()])
 
 
 def fingerprint(file: Path = CASES) -> str:

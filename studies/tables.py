@@ -15,7 +15,7 @@ import pandas as pd
 
 from h2aseg_nnunet.petct.statistics import Difference, summarize
 from h2aseg_nnunet.petct.tables import number, to_markdown, with_interval
-from studies import figure, further
+from studies import false_positives, figure, further
 from studies.pages import differing, fill, typed, unpublished
 from studies.results import (
     DEFAULT,
@@ -54,7 +54,7 @@ def main() -> None:
 def make_tables() -> dict[str, str]:
     """Name -> Markdown."""
     runs = read_runs()
-    return {make.__name__: make(runs) for make in BLOCKS} | {make.__name__: make() for make in further.TABLES}
+    return {make.__name__: make(runs) for make in BLOCKS} | {make.__name__: make() for make in MORE}
 
 
 def find_faults(tables: Mapping[str, str]) -> list[str]:
@@ -175,6 +175,10 @@ BLOCKS: tuple[Callable[[pd.DataFrame], str], ...] = (
     where_pet_misleads,
     by_seed_and_fold,
 )
+
+
+MORE: tuple[Callable[[], str], ...] = (*further.TABLES, *false_positives.TABLES)
+"""Those of studies with results of their own."""
 
 
 def between(trainer: str, reference: str, runs: pd.DataFrame) -> Difference:

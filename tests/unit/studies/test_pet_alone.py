@@ -6,8 +6,11 @@ import SimpleITK
 from studies.pet_alone import main
 
 
-def test_dice_of_the_thresholded_pet(tmp_path, monkeypatch):
-    """Tumors of 10 voxels; PET is above 41 % of their maximum in 10, 8 and 2 of them: 1, 2 * 8 / 18 and 2 * 2 / 12."""
+def test_dice_of_the_thresholded_pet_and_mean_uptake(tmp_path, monkeypatch):
+    """Tumors of 10 voxels; PET is above 41 % of their maximum in 10, 8 and 2 of them: 1, 2 * 8 / 18 and 2 * 2 / 12.
+
+    Mean uptakes are 10, (8 * 10 + 2 * 4) / 10 and (2 * 10 + 8 * 4) / 10.
+    """
     for folder in ("imagesTr", "labelsTr"):
         (tmp_path / folder).mkdir()
     for case, hot in zip("abc", (10, 8, 2), strict=True):
@@ -21,4 +24,6 @@ def test_dice_of_the_thresholded_pet(tmp_path, monkeypatch):
 
     main()
 
-    assert (tmp_path / "alone.csv").read_text() == "case,dice\na,1.0000\nb,0.8889\nc,0.3333\n"
+    assert (
+        tmp_path / "alone.csv"
+    ).read_text() == "case,dice,suv_mean\na,1.0000,10.0000\nb,0.8889,8.8000\nc,0.3333,5.2000\n"

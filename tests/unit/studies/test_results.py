@@ -10,6 +10,7 @@ from studies.results import (
     cases_where_pet_misleads,
     comparable,
     differences_from,
+    faint_cases,
     keys,
     read_runs,
     shared,
@@ -78,3 +79,10 @@ def test_pet_misleads_below_the_median(tmp_path):
     file.write_text("case,dice\na,0.1\nb,0.9\nc,0.2\nd,0.8\n")
 
     assert cases_where_pet_misleads(file) == {"a", "c"}
+
+
+def test_faint_tumors_take_up_less_than_the_median(tmp_path):
+    file = tmp_path / "alone.csv"
+    file.write_text("case,dice,suv_mean\na,0.1,4.0\nb,0.9,1.5\nc,0.2,9.0\nd,0.8,3.0\n")
+
+    assert faint_cases(file) == {"b", "d"}
