@@ -35,7 +35,7 @@ def pet_intensity() -> str:
 
 
 def pet_intensity_of_unet() -> str:
-    """The U-Net, which takes SUV as it is and was not trained on it."""
+    """The U-Net, which was not trained on SUV as it is."""
     return _on_patients(UNET_TRAINED_ALIKE, {end: title for end, title in TITLES.items() if end != "SUV"})
 
 
