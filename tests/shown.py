@@ -13,6 +13,7 @@ NOT_RUN = {
     "python3 -m venv": "installs, and runs the demo or the tests: test_install.py and test_demo.py in tests/release",
     ".venv/bin/pip install": "installs: tests/release/test_install.py",
     ".venv/bin/h2aseg --version": "of an installation: tests/release/test_install.py",
+    "source .venv/bin/activate": "changes a shell: test_install.py starts the environment's commands by their paths",
     ".venv/bin/python -m pytest": "is a test",
     "image/build.sh": "needs Docker or Podman: tests/release/test_container.py",
     "curl": "needs a PACS: tests/release/test_orthanc.py",
