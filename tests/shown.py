@@ -52,7 +52,8 @@ def commands(lines: Sequence[str], folder: Path, variables: Mapping[str, str]) -
     record = folder / "shown_commands"
     record.write_bytes(b"")
     environment = dict(variables) | {"PATH": "/nowhere", "RECORD": str(record)}
-    script = "\n".join([RECORD, *lines])
+    in_order = (line.replace(" | ", "\n") for line in lines)  # bash starts both sides of a pipe at once
+    script = "\n".join([RECORD, *in_order])
     subprocess.run(["/bin/bash", "-c", script], env=environment, cwd=folder, check=True)
     return list(_split(os.fsdecode(record.read_bytes()).split("\0")[:-1]))
 
