@@ -81,12 +81,12 @@ def _changes(name: str, fitted: dict[str, Any]) -> list[str]:
 def _on_patients(network: str, titles: dict[str, str]) -> str:
     runs = _by_scheme(pd.concat([pd.read_csv(CASES), pd.read_csv(PATIENTS)]), network, titles)
     faint = runs[runs.case.isin(faint_cases())]
-    seeds = ", ".join(map(str, sorted(set(runs.seed))))
+    seeds = sorted(set(runs.seed))
+    trained = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     measures = {
-        f"Dice, {runs.case.nunique()} patients, seeds {seeds}": (by_case(runs, "dice", titles), 3),
+        f"Dice, {runs.case.nunique()} patients, {trained}": (by_case(runs, "dice", titles), 3),
         f"Dice, faint tumors ({faint.case.nunique()})": (by_case(faint, "dice", titles), 3),
         "FPV, ml": (by_case(runs, MEASURES["FPV, ml"][0], titles), 1),
-        "FNV, ml": (by_case(runs, MEASURES["FNV, ml"][0], titles), 1),
     }
     return to_markdown(*minus_reference(measures, titles, STANDARDIZED))
 

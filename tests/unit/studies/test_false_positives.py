@@ -33,7 +33,7 @@ def patients(tmp_path, monkeypatch):
 def test_plans_of_one_network_are_compared_over_the_same_runs(patients):
     heading, _, standardized, ct, suv = cells(false_positives.pet_intensity())
 
-    assert heading[1] == "Dice, 2 patients, seeds 0"
+    assert heading[1] == "Dice, 2 patients, seed 0"
     assert standardized[1].startswith("0.700 ")
     assert ct[2].startswith("-0.100 ")
     assert suv[2].startswith("+0.000 ")
