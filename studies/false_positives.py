@@ -7,7 +7,7 @@ import pandas as pd
 
 from h2aseg_nnunet.petct.tables import to_markdown, with_interval
 from studies.further import MEASURES, WHOLE_BODIES, minus_reference, with_volumes
-from studies.results import CASES, DEFAULT, RESULTS, UNET_TRAINED_ALIKE, by_case, faint_cases, shared
+from studies.results import CASES, DEFAULT, RESULTS, UNET_TRAINED_ALIKE, by_case, faint_cases, read_runs, shared
 
 PATIENTS = RESULTS / "sts6_schemes.csv"
 """What `h2aseg compare` wrote of plans made by `pet_schemes.py`. Those that standardize each PET are in `CASES`."""
@@ -47,10 +47,8 @@ def pet_intensity_of_faint_lesions() -> str:
 
 def empty_patches() -> str:
     """On held-out phantoms, a quarter of them without lesions, with PET clipped as CT."""
-    runs = pd.read_csv(WHOLE_BODIES)
-    runs["trainer"] = runs.trainer.str.split(":").str[0]
     titles = {DEFAULT: "H2ASeg", EMPTY_PATCHES: "with the term for empty patches"}
-    return with_volumes(shared(runs, tuple(titles)), titles, DEFAULT)
+    return with_volumes(shared(read_runs(WHOLE_BODIES, titles), tuple(titles)), titles, DEFAULT)
 
 
 def tuned() -> str:

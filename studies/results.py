@@ -34,11 +34,11 @@ BESIDE_UNET = (UNET, UNET_TRAINED_ALIKE, DEFAULT)
 ABLATIONS = (PUBLISHED_MODULES, DEFAULT, NO_MCSA, NO_TAMW, NEITHER)
 
 
-def read_runs(file: Path = CASES) -> pd.DataFrame:
-    """Rows of the trainers of `NETWORKS`, which are named without their plans: these are the same for all."""
+def read_runs(file: Path = CASES, trainers: Iterable[str] = tuple(NETWORKS)) -> pd.DataFrame:
+    """Rows of these trainers, which are named without their plans: these are the same for all."""
     runs = pd.read_csv(file)
     runs["trainer"] = runs.trainer.str.split(":").str[0]
-    return runs[runs.trainer.isin(NETWORKS)]
+    return runs[runs.trainer.isin(tuple(trainers))]
 
 
 def shared(runs: pd.DataFrame, trainers: Sequence[str]) -> pd.DataFrame:
@@ -96,14 +96,17 @@ def differences_from(reference: str, values: dict[str, dict[str, float]]) -> dic
 
 def cases_where_pet_misleads(file: Path = PET_ALONE) -> set[str]:
     """The half of the cases in which PET alone goes less far than in the median case."""
-    dice = pd.read_csv(file, index_col="case").dice
-    return set(dice.index[dice < dice.median()])
+    return _below_the_median(file, "dice")
 
 
 def faint_cases(file: Path = PET_ALONE) -> set[str]:
     """The half of the cases whose tumors take up less than that of the median case."""
-    uptake = pd.read_csv(file, index_col="case").suv_mean
-    return set(uptake.index[uptake < uptake.median()])
+    return _below_the_median(file, "suv_mean")
+
+
+def _below_the_median(file: Path, column: str) -> set[str]:
+    values = pd.read_csv(file, index_col="case")[column]
+    return set(values.index[values < values.median()])
 
 
 def fingerprint(file: Path = CASES) -> str:

@@ -28,7 +28,7 @@ def to_text(tuned: Tuned) -> str:
         "Fitted as a whole, choice of the family included, on patients that were left out:",
         f"  gain {_signed(chosen.gain, '.4f')}, {chosen.gain.larger} patients helped, {chosen.gain.smaller} harmed",
         *(f"  {name} {_signed(chosen.changes[key], digits)}" for key, name, digits in MEASURES),
-        f"  lesions lost: {chosen.lost_lesions:.1f} of {chosen.found_lesions}; patients without lesions called empty "
+        f"  lesions lost: {_lost(chosen)}; patients without lesions called empty "
         f"that were not before: {chosen.emptied:.1f}",
         "",
         _verdict(tuned),
@@ -40,24 +40,27 @@ def _verdict(tuned: Tuned) -> str:
     selection = tuned.selection
     if not selection.rule.changes_nothing:
         certain = "" if selection.chosen.is_certain else " (asked for, although the interval of its gain includes 0)"
-        return f"Rule: {selection.rule.describe()}{certain}{_lost(selection.chosen)}"
+        return f"Rule: {selection.rule.describe()}{certain}{_warning(selection.chosen)}"
     if selection.family is None:
         return "No rule: none gains anything on patients it was not fitted on."
     best = f"{selection.family}: {selection.chosen.rule.describe()}"
     return f"No rule: the interval of the gain includes 0. (The candidate was {best}; --even-if-uncertain takes it.)"
 
 
-def _lost(judged: Judged) -> str:
+def _warning(judged: Judged) -> str:
     if judged.lost_lesions < 1:
         return ""
-    lost = f"{judged.lost_lesions:.1f} of {judged.found_lesions}"
-    return f"\nIt loses {lost} lesions that the model had found. --metric lesion-f1 weighs lesions, not volumes."
+    instead = "--metric lesion-f1 weighs lesions, not volumes."
+    return f"\nIt loses {_lost(judged)} lesions that the model had found. {instead}"
+
+
+def _lost(judged: Judged) -> str:
+    return f"{judged.lost_lesions:.1f} of {judged.found_lesions}"
 
 
 def _row(judged: Judged) -> list[str]:
-    lost = f"{judged.lost_lesions:.1f} of {judged.found_lesions}"
     counts = [str(judged.gain.larger), str(judged.gain.smaller)]
-    return [judged.name, _signed(judged.gain, ".4f"), *counts, lost, judged.rule.describe()]
+    return [judged.name, _signed(judged.gain, ".4f"), *counts, _lost(judged), judged.rule.describe()]
 
 
 def _signed(change: Change, digits: str) -> str:
